@@ -1,1 +1,72 @@
-//! x
+//! The composition root: the one place that knows all crates of a peer and puts them together.
+//!
+//! [`run_to_exit`] is what both programs call. Order of a start: log, folder and its lock, identity, site, the
+//! viewer's sockets (a busy port is said before anybody hears of us), network, pages, `online`. The way out is the
+//! reverse: pages stop, `offline` goes to everybody, connections close, the folder's lock goes last. The first Ctrl-C
+//! starts it and has [`LEAVE_WITHIN`]; the second ends the process at once.
+
+mod compose;
+mod protocols;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub use compose::run;
+
+/// The version of this build, also announced in presence as `goopClientVersion`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a polite end may take. People wait for it at a terminal.
+pub const LEAVE_WITHIN: Duration = Duration::from_millis(1_800);
+
+/// Whether the pages and the HTTP API are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewerSwitch {
+    /// Serve them, at `viewer.http_addr` or a free loopback port.
+    On,
+    /// A peer without a window: it is visited, nobody browses from here.
+    Off,
+}
+
+/// What a peer is started with; everything else stands in the folder's `goop.json`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The peer folder. It must exist.
+    pub dir: PathBuf,
+    /// Whether to serve the viewer.
+    pub viewer: ViewerSwitch,
+}
+
+/// Worker threads of the runtime. A peer mostly waits; more threads only cost memory on a machine with many cores.
+const MAX_WORKERS: usize = 4;
+
+/// Runs a peer until it is told to leave and says, as a process does, how it went.
+///
+/// An error is printed to stderr in full; the exit code is 0 after a polite end and 1 after an error
+/// (peer-directory.md 1.2).
+#[must_use]
+pub fn run_to_exit(options: &Options) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MAX_WORKERS))
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(options));
+            // What still blocks in a worker (a disk that hangs) must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("the async runtime did not start")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

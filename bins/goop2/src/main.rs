@@ -1,1 +1,169 @@
-fn main() {}
+//! `goop2`: the command people type. It only reads its arguments and hands over.
+//!
+//! Forms and exit codes follow the Go program where they make sense
+//! (peer-directory.md 1.1 and 1.2): a wrong flag ends with 2, everything else that
+//! goes wrong with 1, and the message says what to do.
+
+mod doctor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::{EarlyExit, FromArgs};
+use goop_peer::{Options, ViewerSwitch};
+
+/// Goop², the ephemeral web: put a folder online from this machine.
+#[derive(FromArgs, Debug)]
+struct Args {
+    /// print the version and leave
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+enum Command {
+    Peer(PeerCommand),
+    Doctor(DoctorCommand),
+}
+
+/// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "peer")]
+struct PeerCommand {
+    /// the peer folder; it must exist, `goop.json` is written when it is missing
+    #[argh(positional)]
+    dir: Option<PathBuf>,
+    /// do not start the viewer (the pages and the HTTP API)
+    #[argh(switch)]
+    no_viewer: bool,
+}
+
+/// Say in words what works from here: folder, keys, ports, network, names.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "doctor")]
+struct DoctorCommand {
+    /// the peer folder to look at
+    #[argh(positional)]
+    dir: Option<PathBuf>,
+}
+
+/// Exit code of a command line that cannot be read, as in the Go program.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match read(&given) {
+        Ok(args) => obey(args),
+        Err(exit) => answer(&given, &exit),
+    }
+}
+
+/// Reads the command line, the older spellings included.
+fn read(given: &[String]) -> Result<Args, EarlyExit> {
+    let spelled: Vec<&str> = given.iter().enumerate().map(|(at, word)| modern(at, word)).collect();
+    Args::from_args(&["goop2"], &spelled)
+}
+
+/// `goop2 -dir <path>` is the oldest form of `goop2 peer <path>`; the Go program takes
+/// its flags with one dash.
+fn modern(at: usize, word: &str) -> &str {
+    match (at, word) {
+        (0, "-dir" | "--dir") => "peer",
+        (_, "-version") => "--version",
+        (_, "-h" | "-help") => "--help",
+        _ => word,
+    }
+}
+
+fn obey(args: Args) -> ExitCode {
+    if args.version {
+        println!("Goop² v{}", goop_peer::VERSION);
+        return ExitCode::SUCCESS;
+    }
+    match args.command {
+        Some(Command::Peer(PeerCommand { dir: Some(dir), no_viewer })) => {
+            let viewer = if no_viewer { ViewerSwitch::Off } else { ViewerSwitch::On };
+            goop_peer::run_to_exit(&Options { dir, viewer })
+        }
+        Some(Command::Peer(_)) => missing_directory("peer"),
+        Some(Command::Doctor(DoctorCommand { dir: Some(dir) })) => doctor::run(&dir),
+        Some(Command::Doctor(_)) => missing_directory("doctor"),
+        None => {
+            println!("{}", help());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn missing_directory(command: &str) -> ExitCode {
+    eprintln!("Error: {command} command requires directory path\nUsage: goop2 {command} <peer-directory>");
+    ExitCode::FAILURE
+}
+
+/// The text of `goop2 --help`.
+fn help() -> String {
+    match Args::from_args(&["goop2"], &["--help"]) {
+        Err(exit) => exit.output,
+        Ok(_) => String::new(),
+    }
+}
+
+fn answer(given: &[String], exit: &EarlyExit) -> ExitCode {
+    if exit.status.is_ok() {
+        println!("{}", exit.output);
+        return ExitCode::SUCCESS;
+    }
+    match given.first() {
+        Some(first) if !first.starts_with('-') && !["peer", "doctor"].contains(&first.as_str()) => {
+            println!("{}", help());
+            eprintln!("Error: unknown command '{first}'");
+            ExitCode::FAILURE
+        }
+        _ => {
+            eprintln!("{}", exit.output);
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(line: &str, expected: &str) {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        let got = match read(&words) {
+            Ok(Args { version: true, .. }) => "version".to_owned(),
+            Ok(Args { command: None, .. }) => "help".to_owned(),
+            Ok(Args { command: Some(Command::Peer(peer)), .. }) => {
+                format!("peer {:?} viewer={}", peer.dir, !peer.no_viewer)
+            }
+            Ok(Args { command: Some(Command::Doctor(doctor)), .. }) => format!("doctor {:?}", doctor.dir),
+            Err(exit) if exit.status.is_ok() => "help".to_owned(),
+            Err(_) => "wrong".to_owned(),
+        };
+        assert_eq!(got, expected, "goop2 {line}");
+    }
+
+    #[test]
+    fn command_lines_old_and_new() {
+        check("", "help");
+        check("peer site", "peer Some(\"site\") viewer=true");
+        check("-dir site", "peer Some(\"site\") viewer=true");
+        check("--dir site", "peer Some(\"site\") viewer=true");
+        check("peer --no-viewer site", "peer Some(\"site\") viewer=false");
+        check("peer", "peer None viewer=true");
+        check("doctor site", "doctor Some(\"site\")");
+        check("-version", "version");
+        check("--version", "version");
+        check("-h", "help");
+        check("-help", "help");
+        check("--help", "help");
+        check("-x", "wrong");
+        check("dance", "wrong");
+    }
+}

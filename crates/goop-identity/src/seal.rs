@@ -1,0 +1,166 @@
+//! Sealing of payloads: NaCl box (X25519, XSalsa20-Poly1305), as the Go program does it (network.md 6).
+//!
+//! A sealed text is standard base64 with padding of nonce (24 bytes) ‖ tag (16) ‖ ciphertext.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crypto_box::aead::AeadInPlace;
+use crypto_box::{Nonce, PublicKey, SalsaBox, SecretKey, Tag};
+
+/// Bytes of a key of either kind.
+pub const KEY_LEN: usize = 32;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+/// The shortest sealed text, decoded: an empty payload.
+pub const OVERHEAD: usize = NONCE_LEN + TAG_LEN;
+
+/// Why something cannot be opened, or a key cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// The text is not base64.
+    #[error("the sealed text is not base64")]
+    NotBase64,
+    /// Fewer than 40 bytes.
+    #[error("the sealed text is too short")]
+    TooShort,
+    /// Not sealed by that key for this key, or changed on the way.
+    #[error("the sealed text does not open with these keys")]
+    WrongKey,
+    /// A key that is not 32 bytes of base64.
+    #[error("the key is not 32 bytes in base64")]
+    NotAKey,
+}
+
+/// A NaCl public key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NaclPublic(PublicKey);
+
+/// A NaCl secret key. It is wiped when dropped and never printed.
+#[derive(Clone)]
+pub struct NaclSecret(SecretKey);
+
+impl fmt::Debug for NaclPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NaclPublic({})", self.to_base64())
+    }
+}
+
+impl fmt::Debug for NaclSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NaclSecret(…)")
+    }
+}
+
+impl NaclPublic {
+    /// Reads the base64 form.
+    ///
+    /// # Errors
+    /// [`SealError::NotAKey`].
+    pub fn from_base64(text: &str) -> Result<Self, SealError> {
+        decode_key(text).map(|bytes| Self(PublicKey::from(bytes)))
+    }
+
+    /// The base64 form that `goop.json` and presence carry.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.0.as_bytes())
+    }
+}
+
+impl NaclSecret {
+    /// Reads the base64 form.
+    ///
+    /// # Errors
+    /// [`SealError::NotAKey`].
+    pub fn from_base64(text: &str) -> Result<Self, SealError> {
+        decode_key(text).map(|bytes| Self(SecretKey::from(bytes)))
+    }
+
+    pub(crate) fn to_base64(&self) -> String {
+        STANDARD.encode(self.0.to_bytes())
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> NaclPublic {
+        NaclPublic(self.0.public_key())
+    }
+}
+
+fn decode_key(text: &str) -> Result<[u8; KEY_LEN], SealError> {
+    STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(SealError::NotAKey)
+}
+
+/// A pair of NaCl keys.
+#[derive(Debug, Clone)]
+pub struct NaclKeys {
+    /// Opens what is sealed for us.
+    pub secret: NaclSecret,
+    /// What others seal with.
+    pub public: NaclPublic,
+}
+
+impl NaclKeys {
+    /// A new random pair.
+    #[must_use]
+    pub fn generate() -> Self {
+        let secret = NaclSecret(SecretKey::from(rand::random::<[u8; KEY_LEN]>()));
+        let public = secret.public();
+        Self { secret, public }
+    }
+
+    /// The pair of a secret key as `goop.json` stores it. The public half is computed, not believed.
+    ///
+    /// # Errors
+    /// [`SealError::NotAKey`].
+    pub fn from_base64(secret: &str) -> Result<Self, SealError> {
+        let secret = NaclSecret::from_base64(secret)?;
+        let public = secret.public();
+        Ok(Self { secret, public })
+    }
+}
+
+/// Seals `plain` so that only the holder of `to` can read it, and can tell it came from the holder of `from`.
+#[must_use]
+pub fn seal(plain: &[u8], from: &NaclSecret, to: &NaclPublic) -> String {
+    seal_with_nonce(plain, from, to, rand::random())
+}
+
+/// [`seal`] with a given nonce, for recorded vectors. A nonce used twice gives the payloads away.
+#[doc(hidden)]
+#[must_use]
+pub fn seal_with_nonce(plain: &[u8], from: &NaclSecret, to: &NaclPublic, nonce: [u8; NONCE_LEN]) -> String {
+    let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(&[0; TAG_LEN]);
+    sealed.extend_from_slice(plain);
+    let (head, body) = sealed.split_at_mut(OVERHEAD);
+    let tag = SalsaBox::new(&to.0, &from.0)
+        .encrypt_in_place_detached(Nonce::from_slice(&nonce), &[], body)
+        // XSalsa20 takes 2^70 bytes; a slice in memory is always shorter.
+        .expect("a payload in memory is within the cipher's limit");
+    head[NONCE_LEN..].copy_from_slice(&tag);
+    STANDARD.encode(&sealed)
+}
+
+/// Opens a sealed text that came from the holder of `from`.
+///
+/// The caller bounds the length of `text`; the result is always shorter.
+///
+/// # Errors
+/// See [`SealError`].
+pub fn open(text: &[u8], from: &NaclPublic, own: &NaclSecret) -> Result<Vec<u8>, SealError> {
+    let mut sealed = STANDARD.decode(text).map_err(|_| SealError::NotBase64)?;
+    if sealed.len() < OVERHEAD {
+        return Err(SealError::TooShort);
+    }
+    let (head, body) = sealed.split_at_mut(OVERHEAD);
+    let (nonce, tag) = head.split_at(NONCE_LEN);
+    SalsaBox::new(&from.0, &own.0)
+        .decrypt_in_place_detached(Nonce::from_slice(nonce), &[], body, Tag::from_slice(tag))
+        .map_err(|_| SealError::WrongKey)?;
+    sealed.drain(..OVERHEAD);
+    Ok(sealed)
+}

@@ -1,0 +1,54 @@
+//! GossipSub as the Go program runs it (network.md 8, 11).
+
+use std::time::Duration;
+
+use goop_identity::Keypair;
+use libp2p::gossipsub::{self, ConfigBuilder, MessageAuthenticity, MessageId, ValidationMode};
+
+/// Largest RPC (network.md 8).
+const MAX_RPC: usize = 1024 * 1024;
+/// How long a message id is remembered.
+const SEEN: Duration = Duration::from_secs(120);
+/// First look at the mesh after start; others wait for our first word.
+const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);
+/// Fanout peers of a topic we do not read are kept this long.
+const FANOUT: Duration = Duration::from_secs(60);
+
+/// The id of a message: the bytes of its author, then its number as 8 bytes big-endian. IHAVE and IWANT carry it, so it
+/// must be what Go peers compute.
+#[must_use]
+pub fn message_id(from: &[u8], number: u64) -> Vec<u8> {
+    [from, &number.to_be_bytes()].concat()
+}
+
+/// The behaviour, with signed messages only.
+///
+/// # Errors
+/// When the numbers contradict each other, which a test rules out.
+pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, String> {
+    let mut config = ConfigBuilder::default();
+    config
+        .max_transmit_size(MAX_RPC)
+        .duplicate_cache_time(SEEN)
+        .validation_mode(ValidationMode::Strict)
+        .heartbeat_interval(Duration::from_secs(1))
+        .heartbeat_initial_delay(FIRST_HEARTBEAT)
+        .fanout_ttl(FANOUT)
+        .mesh_n(6)
+        .mesh_n_low(5)
+        .mesh_n_high(12)
+        .mesh_outbound_min(2)
+        .retain_scores(4)
+        .gossip_lazy(6)
+        .history_length(5)
+        .history_gossip(3)
+        // Our own records reach neighbours before the mesh has formed; there are few of them.
+        .flood_publish(true)
+        .support_floodsub()
+        .message_id_fn(|message: &gossipsub::Message| {
+            let from = message.source.map(|peer| peer.to_bytes()).unwrap_or_default();
+            MessageId::from(message_id(&from, message.sequence_number.unwrap_or_default()))
+        });
+    let config = config.build().map_err(|error| error.to_string())?;
+    gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config).map_err(str::to_owned)
+}
