@@ -5,7 +5,7 @@
 //! `\u003c`, no newline at the end) and, unlike it, keeps fields it does not know, replaces the file atomically and
 //! never loses the change of another writer.
 
-pub(crate) mod document;
+mod document;
 mod sections;
 mod validate;
 
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::files::{self, Privacy};
 
+pub use document::escape_like_go;
 pub use sections::{
     Config, IdentitySection, LuaSection, P2pSection, PathsSection, PresenceSection, ProfileSection, ViewerSection,
 };

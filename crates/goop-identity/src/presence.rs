@@ -10,7 +10,7 @@ use libp2p_identity::{Keypair, PeerId, PublicKey, SigningError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::document::escape_like_go;
+use crate::config::escape_like_go;
 use crate::label::parse_peer_id;
 
 /// Longest display name in bytes; rendezvous servers refuse more.

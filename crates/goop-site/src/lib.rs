@@ -1,1 +1,83 @@
-//! x
+#![doc = include_str!("../README.md")]
+//!
+//! | Module | Offers |
+//! |---|---|
+//! | [`path`] | which paths a visitor may ask for |
+//! | [`Site`] | files of the folder, as visitors may see them |
+//! | [`respond`] | HTTP answers: ranges, conditional requests, compression |
+//! | [`protocol`] | `/goop/site/1.0.0`, both ends |
+//! | [`avatar`] | `/goop/avatar/1.0.0`, both ends, and the pictures of others |
+//! | [`http`] | HTTP over libp2p, serving side |
+//! | [`Visitor`] | fetching from a neighbour, by whatever it speaks |
+
+pub mod avatar;
+pub mod body;
+pub mod http;
+pub mod line;
+pub mod path;
+pub mod protocol;
+pub mod respond;
+mod site;
+pub mod types;
+mod visitor;
+
+use std::future::Future;
+
+use goop_identity::PeerId;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use body::SiteBody;
+pub use path::{PathError, SitePath};
+pub use site::{Content, Kept, MAX_CACHED_FILE, Site, SiteError, SiteFile};
+pub use visitor::{RemoteBody, SiteRequest, VisitError, Visitor};
+
+/// Opens streams to peers: what this crate needs of a network, and all it knows of one.
+pub trait Dialer: Clone + Send + Sync + 'static {
+    /// A stream.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Opens a stream for one protocol, with a deadline of its own.
+    fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> impl Future<Output = Result<Self::Stream, DialError>> + Send;
+
+    /// Whether the peer speaks a protocol; `None` while that is not known.
+    fn speaks(&self, peer: &PeerId, protocol: &str) -> Option<bool>;
+
+    /// Whether the peer is there. What was kept of a peer that left is thrown away.
+    fn is_present(&self, peer: &PeerId) -> bool;
+}
+
+/// Why no stream came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The peer is there and does not speak the protocol.
+    #[error("the peer does not speak this protocol")]
+    NotSpoken,
+    /// The peer is not there, or not reachable from here; the text says more.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// Seals for peers and opens what they sealed (network.md 6). `None` means: not sealed, or not to be opened.
+pub trait Keyring: Send + Sync + 'static {
+    /// Seals towards a peer whose key is known and that can open it.
+    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String>;
+    /// Opens a text from a peer.
+    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// A keyring that never seals.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoKeys;
+
+impl Keyring for NoKeys {
+    fn seal_for(&self, _: &PeerId, _: &[u8]) -> Option<String> {
+        None
+    }
+    fn open_from(&self, _: &PeerId, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}

@@ -1,1 +1,78 @@
-//! x
+#![doc = include_str!("../README.md")]
+//!
+//! | Module | Offers |
+//! |---|---|
+//! | [`caller`] | who is asking, decided in one function |
+//! | [`session`] | how the owner proves to be the owner |
+//! | [`Viewer`] | the server: bind, run, shut down |
+//! | [`logs`] | the ring behind the Logs page |
+//! | [`events`] | the log of live events and its listeners |
+
+mod api;
+mod assets;
+pub mod caller;
+pub mod events;
+pub mod logs;
+mod reply;
+mod server;
+pub mod session;
+mod sites;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
+use goop_identity::config::ConfigStore;
+use goop_identity::{Keypair, PeerId};
+use goop_net::Net;
+use goop_site::{Site, SiteRequest, VisitError};
+
+pub use logs::LogRing;
+pub use server::{Sockets, Viewer, ViewerError};
+
+/// What the viewer asks of other peers. The composition root implements it on top of the network.
+pub trait Neighbours: Send + Sync + 'static {
+    /// Fetches a file of a neighbour's site.
+    fn fetch(
+        &self,
+        peer: PeerId,
+        request: SiteRequest,
+    ) -> BoxFuture<'_, Result<http::Response<axum::body::Body>, VisitError>>;
+
+    /// The picture that a neighbour announced; `None` when it cannot be had.
+    fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>>;
+}
+
+/// Everything the viewer shows and does, put together by the composition root.
+#[derive(Clone)]
+pub struct Context {
+    /// The key pair; the owner's session is derived from it.
+    pub keypair: Keypair,
+    /// The configuration of the peer folder.
+    pub config: ConfigStore,
+    /// The network.
+    pub net: Net,
+    /// The own site.
+    pub site: Site,
+    /// The own picture.
+    pub avatar: AvatarFile,
+    /// Other peers.
+    pub neighbours: Arc<dyn Neighbours>,
+    /// The log.
+    pub logs: LogRing,
+    /// Called when name or picture changed, so that others hear of it.
+    pub profile_changed: Arc<dyn Fn() + Send + Sync>,
+    /// Renders the metrics for `/metrics`.
+    pub metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+    /// The peer folder's `data/`, for the control token.
+    pub data_folder: PathBuf,
+    /// Version of this program.
+    pub version: &'static str,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("version", &self.version).finish_non_exhaustive()
+    }
+}

@@ -139,7 +139,8 @@ fn keep_unknown(into: &mut Map<String, Value>, from: &Map<String, Value>, known:
 
 /// Go's encoder writes `<`, `>`, `&` and the two line separators of JavaScript as escapes. All of them can only
 /// stand inside strings of a JSON text.
-pub(crate) fn escape_like_go(json: &str) -> String {
+#[must_use]
+pub fn escape_like_go(json: &str) -> String {
     if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return json.to_owned();
     }

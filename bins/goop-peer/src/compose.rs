@@ -1,0 +1,205 @@
+//! A peer, put together and taken apart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use goop_identity::avatar::AvatarFile;
+use goop_identity::config::{Config, ConfigStore};
+use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, DATA_FOLDER, PeerFolder};
+use goop_identity::{Identity, Profile};
+use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
+use goop_site::avatar::AvatarCache;
+use goop_site::http::Served;
+use goop_site::{Site, Visitor};
+use goop_viewer::{Context, LogRing, Viewer};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
+use crate::{LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
+
+/// File of the peers known between runs, in `data/`.
+const PEERS_FILE: &str = "peers.json";
+/// Minutes an offline peer is listed where the setting makes no sense (peer-directory.md 6.2).
+const DEFAULT_GRACE_MIN: i64 = 15;
+/// What identify says about this program.
+const AGENT: &str = concat!("goop2-rs/", env!("CARGO_PKG_VERSION"));
+
+/// Runs a peer until a signal asks it to leave.
+///
+/// # Errors
+/// Anything that keeps it from starting, in words for the person who started it.
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let logs = LogRing::default();
+    logging::start(&logs);
+    let leave = signals::leave_on_signal().context("signals cannot be received")?;
+    let folder = PeerFolder::open(&options.dir)?;
+    let config = folder.config().current();
+    // The sockets first: a busy port is said before anybody hears of us.
+    let sockets = match options.viewer {
+        ViewerSwitch::On => Some(Viewer::bind(&config.viewer.http_addr).await?),
+        ViewerSwitch::Off => None,
+    };
+    let peer = Peer::start(&folder, &config).await?;
+    let viewer = match sockets {
+        Some(sockets) => Some(Viewer::new(sockets, peer.viewer_context(&folder, logs))?),
+        None => None,
+    };
+    banner(&folder, &peer, viewer.as_ref());
+    let serving = tokio::spawn(serve(viewer, leave.clone()));
+    let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
+    peer.net.go_online().await;
+    leave.cancelled().await;
+    peer.net.shutdown(LEAVE_WITHIN).await;
+    // Both end by the same token; what they wait for is bounded.
+    let _ = tokio::time::timeout(LEAVE_WITHIN, async { (serving.await, upkeep.await) }).await;
+    peer.pictures.clear();
+    Ok(())
+}
+
+async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
+    if let Some(viewer) = viewer {
+        viewer.run(leave).await;
+    }
+}
+
+fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
+    println!("Goop² v{VERSION}  ·  the ephemeral web");
+    println!("Peer folder:   {}", folder.root().display());
+    println!("Peer id:       {}", peer.net.local_peer_id());
+    println!("Name:          {}", Profile::of(&folder.config().current()).label);
+    if let Some(viewer) = viewer {
+        if let Some(public) = viewer.public_addr() {
+            println!("Published on:  http://{public}/  (your site only)");
+        }
+        println!("Open this:     {}", viewer.start_link());
+    }
+    println!("Ctrl-C takes the site offline.");
+}
+
+/// What runs.
+#[derive(Clone)]
+struct Peer {
+    config: ConfigStore,
+    identity: Identity,
+    avatar: AvatarFile,
+    served: Served,
+    net: Net,
+    keys: Arc<Keys>,
+    visitor: Visitor<NetDialer, Keys>,
+    pictures: AvatarCache,
+    metrics: Option<PrometheusHandle>,
+    /// Told when something that presence says may have changed.
+    changed: Arc<watch::Sender<()>>,
+}
+
+impl Peer {
+    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<Self> {
+        let identity = Identity::load(folder)?;
+        let metrics = PrometheusBuilder::new().install_recorder().ok();
+        let site_root = folder.resolve(&config.paths.site_root);
+        std::fs::create_dir_all(&site_root)
+            .with_context(|| format!("the site folder {} cannot be made", site_root.display()))?;
+        let hidden = [&config.lua.script_dir, &config.paths.site_source, &config.paths.site_stage];
+        let hidden = hidden.map(|path| folder.resolve(path));
+        let site = Site::open(&site_root, &hidden)
+            .with_context(|| format!("the site folder {} cannot be opened", site_root.display()))?;
+        let avatar = AvatarFile::open(&folder.root().join(AVATAR_FILE));
+        let served = Served { site, avatar: avatar.clone() };
+        let keys = Arc::new(Keys::new(identity.nacl.clone()));
+        let net = Net::start(net_config(folder, config, &identity), router(served.clone(), folder.config().clone(), keys.clone())).await?;
+        keys.connect(net.clone());
+        let peer = Self {
+            config: folder.config().clone(),
+            avatar,
+            served,
+            visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
+            pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
+            net,
+            keys,
+            identity,
+            metrics,
+            changed: Arc::new(watch::channel(()).0),
+        };
+        peer.announce().await;
+        Ok(peer)
+    }
+
+    fn viewer_context(&self, folder: &PeerFolder, logs: LogRing) -> Context {
+        let changed = self.changed.clone();
+        Context {
+            keypair: self.identity.keypair.clone(),
+            config: self.config.clone(),
+            net: self.net.clone(),
+            site: self.served.site.clone(),
+            avatar: self.avatar.clone(),
+            neighbours: Arc::new(Neighbourhood {
+                visitor: self.visitor.clone(),
+                pictures: self.pictures.clone(),
+                dialer: NetDialer(self.net.clone()),
+                keys: self.keys.clone(),
+            }),
+            logs,
+            profile_changed: Arc::new(move || drop(changed.send_replace(()))),
+            metrics: self.metrics.clone(),
+            data_folder: folder.root().join(DATA_FOLDER),
+            version: VERSION,
+        }
+    }
+
+    /// Keeps what others hear in step with the folder, and drops what was kept of peers that left.
+    async fn upkeep(self, leave: CancellationToken) {
+        let mut events = self.net.events();
+        let mut changed = self.changed.subscribe();
+        loop {
+            tokio::select! {
+                () = leave.cancelled() => return,
+                told = changed.changed() => match told {
+                    Ok(()) => self.announce().await,
+                    Err(_) => return,
+                },
+                event = events.recv() => match event {
+                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.visitor.forget(&row.id),
+                    Ok(PeerEvent::Gone(peer)) => self.visitor.forget(&peer),
+                    Ok(PeerEvent::Changed(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    async fn announce(&self) {
+        let profile = Profile::of(&self.config.current());
+        let hash = self.avatar.current().map(|avatar| avatar.hash.as_str().to_owned());
+        self.net
+            .announce(LocalProfile {
+                label: profile.label,
+                email: profile.email,
+                avatar_hash: hash.unwrap_or_default(),
+                video_disabled: profile.video_disabled,
+                active_template: profile.active_template,
+                encryption_supported: self.identity.nacl.is_some(),
+                version: VERSION.to_owned(),
+            })
+            .await;
+    }
+}
+
+fn net_config(folder: &PeerFolder, config: &Config, identity: &Identity) -> NetConfig {
+    let seconds = |value: i64| Duration::from_secs(u64::try_from(value).unwrap_or_default());
+    let grace = config.viewer.peer_offline_grace_min;
+    let grace = if (1..=60).contains(&grace) { grace } else { DEFAULT_GRACE_MIN };
+    NetConfig {
+        keypair: identity.keypair.clone(),
+        listen: Listen::Network { port: u16::try_from(config.p2p.listen_port).unwrap_or_default() },
+        discovery: Discovery::Mdns { tag: config.p2p.mdns_tag.clone() },
+        topic: config.presence.topic.clone(),
+        ttl: seconds(config.presence.ttl_seconds),
+        heartbeat: seconds(config.presence.heartbeat_seconds),
+        grace: seconds(grace * 60),
+        agent: AGENT.to_owned(),
+        peer_file: Some(folder.root().join(DATA_FOLDER).join(PEERS_FILE)),
+    }
+}

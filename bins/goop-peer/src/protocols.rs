@@ -1,0 +1,150 @@
+//! The one place where protocols meet the network: each is a function over a stream, here it gets its id, its limits
+//! and its handler. It is also where goop-site's wishes (`Dialer`, `Keyring`) and the viewer's (`Neighbours`) are
+//! fulfilled by goop-net.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use goop_identity::avatar::{Avatar, AvatarHash};
+use goop_identity::config::ConfigStore;
+use goop_identity::seal::{self, NaclKeys, NaclPublic};
+use goop_identity::{PeerId, Profile};
+use goop_net::{Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content};
+use goop_site::avatar::AvatarCache;
+use goop_site::http::Served;
+use goop_site::{DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, avatar, http as site_http, protocol};
+use goop_viewer::Neighbours;
+
+/// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
+const HTTP_LIMITS: RouteLimits = RouteLimits { per_peer: 128 };
+
+/// Every protocol this peer speaks.
+pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Router {
+    let site = served.clone();
+    let site_keys = keys.clone();
+    let picture = served.avatar.clone();
+    Router::new()
+        .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let label = Profile::of(&config.current()).label;
+            async move { content::serve(caller.peer, &mut stream, &label).await.ok().map(|()| stream) }
+        })
+        .route(StreamProtocol::new(protocol::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (site, keys) = (site.site.clone(), site_keys.clone());
+            async move {
+                let served = protocol::serve(caller.peer, &mut stream, &site, &*keys).await;
+                note(caller, protocol::PROTOCOL, served.as_ref().err()).then_some(stream)
+            }
+        })
+        .route(StreamProtocol::new(avatar::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (picture, keys) = (picture.clone(), keys.clone());
+            async move {
+                let served = avatar::serve(caller.peer, &mut stream, &picture, &*keys).await;
+                note(caller, avatar::PROTOCOL, served.as_ref().err()).then_some(stream)
+            }
+        })
+        .route(StreamProtocol::new(site_http::PROTOCOL), HTTP_LIMITS, move |caller: Caller, stream: Stream| {
+            let served = served.clone();
+            async move {
+                let ended = site_http::serve(caller.peer, stream, &served).await;
+                note(caller, site_http::PROTOCOL, ended.as_ref().err());
+                None
+            }
+        })
+}
+
+/// Notes how a stream ended; answers whether it can be closed politely.
+fn note(caller: Caller, protocol: &str, error: Option<&impl std::fmt::Display>) -> bool {
+    if let Some(error) = error {
+        tracing::debug!(peer = %caller.peer, protocol, %error, "a stream broke off");
+    }
+    error.is_none()
+}
+
+/// The keys of this peer and, through the peer table, of the others.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    own: Option<NaclKeys>,
+    /// Set once the network runs; until then nobody's key is known.
+    net: OnceLock<Net>,
+}
+
+impl Keys {
+    pub(crate) fn new(own: Option<NaclKeys>) -> Self {
+        Self { own, net: OnceLock::new() }
+    }
+
+    pub(crate) fn connect(&self, net: Net) {
+        // Called once, by the composition root.
+        let _ = self.net.set(net);
+    }
+
+    fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
+        let row = self.net.get()?.peer(peer).filter(|row| !row.public_key.is_empty())?;
+        Some((NaclPublic::from_base64(&row.public_key).ok()?, row.encryption_supported))
+    }
+}
+
+impl Keyring for Keys {
+    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String> {
+        let own = self.own.as_ref()?;
+        let (key, wanted) = self.key_of(peer)?;
+        wanted.then(|| seal::seal(plain, &own.secret, &key))
+    }
+
+    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>> {
+        let own = self.own.as_ref()?;
+        let (key, _) = self.key_of(peer)?;
+        seal::open(text, &key, &own.secret).ok()
+    }
+}
+
+/// Streams to other peers for goop-site.
+#[derive(Debug, Clone)]
+pub(crate) struct NetDialer(pub(crate) Net);
+
+impl Dialer for NetDialer {
+    type Stream = Stream;
+
+    async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, DialError> {
+        match self.0.open(peer, &[StreamProtocol::new(protocol)]).await {
+            Ok((_, stream)) => Ok(stream),
+            Err(OpenError::NotSpoken) => Err(DialError::NotSpoken),
+            Err(error) => Err(DialError::Unreachable(error.to_string())),
+        }
+    }
+
+    fn speaks(&self, peer: &PeerId, protocol: &str) -> Option<bool> {
+        self.0.speaks(peer, protocol)
+    }
+
+    fn is_present(&self, peer: &PeerId) -> bool {
+        self.0.is_present(peer)
+    }
+}
+
+/// Other peers, as the viewer asks for them.
+pub(crate) struct Neighbourhood {
+    pub(crate) visitor: Visitor<NetDialer, Keys>,
+    pub(crate) pictures: AvatarCache,
+    pub(crate) dialer: NetDialer,
+    pub(crate) keys: Arc<Keys>,
+}
+
+impl Neighbours for Neighbourhood {
+    fn fetch(&self, peer: PeerId, request: SiteRequest) -> BoxFuture<'_, Result<axum::http::Response<Body>, VisitError>> {
+        Box::pin(async move { Ok(self.visitor.fetch(peer, request).await?.map(Body::new)) })
+    }
+
+    fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
+        Box::pin(async move {
+            match self.pictures.get(peer, &announced, &self.dialer, &*self.keys).await {
+                Ok(picture) => picture,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a picture could not be fetched");
+                    None
+                }
+            }
+        })
+    }
+}

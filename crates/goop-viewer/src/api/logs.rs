@@ -1,0 +1,87 @@
+//! What the program says (viewer-api.md 14).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use serde::Deserialize;
+use tracing::Level;
+
+use super::live::{keep_alive, until};
+use crate::logs::LogLine;
+use crate::reply::{error, go_json, json, parse};
+use crate::server::Shared;
+
+/// The newest lines, oldest first.
+#[utoipa::path(get, path = "/api/logs", tag = "logs", responses((status = 200, body = [LogLine])))]
+pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    json(StatusCode::OK, &shared.context.logs.lines())
+}
+
+/// New lines as server-sent events.
+#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 200, content_type = "text/event-stream")))]
+pub(crate) async fn stream(State(shared): State<Arc<Shared>>) -> Response {
+    let lines = stream::unfold(shared.context.logs.follow(), async |mut follower| Some((follower.next().await, follower)))
+        .flat_map(stream::iter)
+        .map(|line| Ok::<_, Infallible>(Event::default().event("message").data(go_json(&line).trim_end())));
+    Sse::new(until(shared.stop.clone(), lines)).keep_alive(keep_alive()).into_response()
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct Verbose {
+    on: bool,
+}
+
+/// Whether details of the network are logged.
+#[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200)))]
+pub(crate) async fn verbose(State(shared): State<Arc<Shared>>) -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) }))
+}
+
+/// Switches the details on or off. Pages filter by it; the log itself keeps what its level says.
+#[utoipa::path(post, path = "/api/logs/verbose", tag = "logs", request_body = Verbose, responses((status = 204), (status = 400)))]
+pub(crate) async fn set_verbose(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match parse::<Verbose>(&body) {
+        Ok(Verbose { on }) => {
+            shared.verbose.store(on, Ordering::Relaxed);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(_) => error(StatusCode::BAD_REQUEST, "bad json"),
+    }
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+#[derive(Default)]
+pub(crate) struct ClientLine {
+    level: String,
+    source: String,
+    message: String,
+}
+
+/// A line from a page.
+#[utoipa::path(post, path = "/api/logs/client", tag = "logs", request_body = ClientLine, responses((status = 204), (status = 400)))]
+pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let line: ClientLine = match parse(&body) {
+        Ok(line) => line,
+        Err(text) => return error(StatusCode::BAD_REQUEST, &text),
+    };
+    if line.message.is_empty() {
+        return error(StatusCode::BAD_REQUEST, "message required");
+    }
+    let level = match line.level.as_str() {
+        "debug" => return StatusCode::NO_CONTENT.into_response(),
+        "error" => Level::ERROR,
+        "warn" => Level::WARN,
+        _ => Level::INFO,
+    };
+    let source = if line.source.is_empty() { "client" } else { &line.source };
+    shared.context.logs.push(level, source, &format!("[{}] [{source}] {}", level.as_str().to_lowercase(), line.message));
+    StatusCode::NO_CONTENT.into_response()
+}
