@@ -50,7 +50,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     banner(&folder, &peer, viewer.as_ref());
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
-    peer.net.go_online().await;
+    peer.net.go_online();
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
     // Both end by the same token; what they wait for is bounded.
@@ -123,7 +123,7 @@ impl Peer {
             metrics,
             changed: Arc::new(watch::channel(()).0),
         };
-        peer.announce().await;
+        peer.announce();
         Ok(peer)
     }
 
@@ -157,7 +157,7 @@ impl Peer {
             tokio::select! {
                 () = leave.cancelled() => return,
                 told = changed.changed() => match told {
-                    Ok(()) => self.announce().await,
+                    Ok(()) => self.announce(),
                     Err(_) => return,
                 },
                 event = events.recv() => match event {
@@ -170,7 +170,7 @@ impl Peer {
         }
     }
 
-    async fn announce(&self) {
+    fn announce(&self) {
         let profile = Profile::of(&self.config.current());
         let hash = self.avatar.current().map(|avatar| avatar.hash.as_str().to_owned());
         self.net
@@ -182,8 +182,7 @@ impl Peer {
                 active_template: profile.active_template,
                 encryption_supported: self.identity.nacl.is_some(),
                 version: VERSION.to_owned(),
-            })
-            .await;
+            });
     }
 }
 
@@ -192,8 +191,7 @@ fn net_config(folder: &PeerFolder, config: &Config, identity: &Identity) -> NetC
     let grace = config.viewer.peer_offline_grace_min;
     let grace = if (1..=60).contains(&grace) { grace } else { DEFAULT_GRACE_MIN };
     NetConfig {
-        keypair: identity.keypair.clone(),
-        listen: Listen::Network { port: u16::try_from(config.p2p.listen_port).unwrap_or_default() },
+        listen: Listen::Lan { port: u16::try_from(config.p2p.listen_port).unwrap_or_default() },
         discovery: Discovery::Mdns { tag: config.p2p.mdns_tag.clone() },
         topic: config.presence.topic.clone(),
         ttl: seconds(config.presence.ttl_seconds),
@@ -201,5 +199,6 @@ fn net_config(folder: &PeerFolder, config: &Config, identity: &Identity) -> NetC
         grace: seconds(grace * 60),
         agent: AGENT.to_owned(),
         peer_file: Some(folder.root().join(DATA_FOLDER).join(PEERS_FILE)),
+        ..NetConfig::new(identity.keypair.clone())
     }
 }

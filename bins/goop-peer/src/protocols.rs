@@ -17,7 +17,9 @@ use goop_site::{DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, av
 use goop_viewer::Neighbours;
 
 /// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
-const HTTP_LIMITS: RouteLimits = RouteLimits { per_peer: 128 };
+fn http_limits() -> RouteLimits {
+    RouteLimits { per_peer: 128, ..RouteLimits::default() }
+}
 
 /// Every protocol this peer speaks.
 pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Router {
@@ -27,38 +29,41 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Ro
     Router::new()
         .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
             let label = Profile::of(&config.current()).label;
-            async move { content::serve(caller.peer, &mut stream, &label).await.ok().map(|()| stream) }
+            async move {
+                let served = content::serve(caller.peer, &mut stream, &label).await;
+                end(caller, content::PROTOCOL, stream, served.err());
+            }
         })
         .route(StreamProtocol::new(protocol::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
             let (site, keys) = (site.site.clone(), site_keys.clone());
             async move {
                 let served = protocol::serve(caller.peer, &mut stream, &site, &*keys).await;
-                note(caller, protocol::PROTOCOL, served.as_ref().err()).then_some(stream)
+                end(caller, protocol::PROTOCOL, stream, served.err());
             }
         })
         .route(StreamProtocol::new(avatar::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
             let (picture, keys) = (picture.clone(), keys.clone());
             async move {
                 let served = avatar::serve(caller.peer, &mut stream, &picture, &*keys).await;
-                note(caller, avatar::PROTOCOL, served.as_ref().err()).then_some(stream)
+                end(caller, avatar::PROTOCOL, stream, served.err());
             }
         })
-        .route(StreamProtocol::new(site_http::PROTOCOL), HTTP_LIMITS, move |caller: Caller, stream: Stream| {
+        .route(StreamProtocol::new(site_http::PROTOCOL), http_limits(), move |caller: Caller, stream: Stream| {
             let served = served.clone();
             async move {
-                let ended = site_http::serve(caller.peer, stream, &served).await;
-                note(caller, site_http::PROTOCOL, ended.as_ref().err());
-                None
+                if let Err(error) = site_http::serve(caller.peer, stream, &served).await {
+                    tracing::debug!(peer = %caller.peer, protocol = site_http::PROTOCOL, %error, "a stream broke off");
+                }
             }
         })
 }
 
-/// Notes how a stream ended; answers whether it can be closed politely.
-fn note(caller: Caller, protocol: &str, error: Option<&impl std::fmt::Display>) -> bool {
+/// Lets go of a served stream: the router closes it, unless it broke off in the middle of an answer.
+fn end(caller: Caller, protocol: &str, stream: Stream, error: Option<impl std::fmt::Display>) {
     if let Some(error) = error {
         tracing::debug!(peer = %caller.peer, protocol, %error, "a stream broke off");
+        stream.reset();
     }
-    error.is_none()
 }
 
 /// The keys of this peer and, through the peer table, of the others.

@@ -1,18 +1,25 @@
 //! GossipSub as the Go program runs it (network.md 8, 11).
 
+mod pipe;
+
 use std::time::Duration;
 
 use goop_identity::Keypair;
 use libp2p::gossipsub::{self, ConfigBuilder, MessageAuthenticity, MessageId, ValidationMode};
 
+pub(crate) use pipe::OnePipe;
+
 /// Largest RPC (network.md 8).
-const MAX_RPC: usize = 1024 * 1024;
-/// How long a message id is remembered.
+pub const MAX_RPC: usize = 1024 * 1024;
+/// How long a message id is remembered (network.md 8).
 const SEEN: Duration = Duration::from_secs(120);
-/// First look at the mesh after start; others wait for our first word.
+/// First look at the mesh after start (network.md 8).
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);
-/// Fanout peers of a topic we do not read are kept this long.
+/// Fanout peers of a topic we do not read are kept this long (network.md 8).
 const FANOUT: Duration = Duration::from_secs(60);
+/// Records that wait for one neighbour that does not read. Presence is worth nothing once it is old, so this holds some
+/// heartbeats of a large network instead of the library's 5,000.
+const QUEUE: usize = 512;
 
 /// The id of a message: the bytes of its author, then its number as 8 bytes big-endian. IHAVE and IWANT carry it, so it
 /// must be what Go peers compute.
@@ -28,6 +35,9 @@ pub fn message_id(from: &[u8], number: u64) -> Vec<u8> {
 pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, String> {
     let mut config = ConfigBuilder::default();
     config
+        // 1.1 and 1.0; a Go peer knows no later ones, and asking for them first costs a round trip each.
+        .protocol_id_prefix("/meshsub")
+        .support_floodsub()
         .max_transmit_size(MAX_RPC)
         .duplicate_cache_time(SEEN)
         .validation_mode(ValidationMode::Strict)
@@ -40,11 +50,17 @@ pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, Strin
         .mesh_outbound_min(2)
         .retain_scores(4)
         .gossip_lazy(6)
+        .gossip_factor(0.25)
+        .gossip_retransimission(3)
         .history_length(5)
         .history_gossip(3)
-        // Our own records reach neighbours before the mesh has formed; there are few of them.
+        .prune_backoff(Duration::from_secs(60))
+        .unsubscribe_backoff(Duration::from_secs(10))
+        .iwant_followup_time(Duration::from_secs(3))
+        .connection_handler_queue_len(QUEUE)
+        // Our own records go to every neighbour, in the mesh or not: a newcomer should not wait for the next beat of
+        // the mesh to hear of us. Records of others travel over the mesh.
         .flood_publish(true)
-        .support_floodsub()
         .message_id_fn(|message: &gossipsub::Message| {
             let from = message.source.map(|peer| peer.to_bytes()).unwrap_or_default();
             MessageId::from(message_id(&from, message.sequence_number.unwrap_or_default()))

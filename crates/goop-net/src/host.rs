@@ -1,129 +1,132 @@
 //! The task that owns the swarm: what arrives from the network, from discovery, from the handles and from the clock
-//! is put into the values ([`PeerTable`], [`DialPlan`]) and what they answer is done.
+//! is put into the values ([`PeerTable`], [`DialPlan`], [`Probes`]) and what they answer is done.
 
+mod dialling;
 mod events;
 mod presence;
+mod probing;
+mod saving;
 mod swarm;
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::{Multiaddr, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use crate::PeerId;
 use crate::address::{self, Reach};
+use crate::config::{Discovery, Listen, LocalProfile, NetConfig, NetError};
 use crate::dial::DialPlan;
 use crate::directory::Directory;
+use crate::links::{Links, OpenError, Opener};
 use crate::mdns::codec::Service;
 use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
-use crate::net::{Discovery, Listen, LocalProfile, NetConfig, NetError, PeerEvent};
+use crate::net::{FavoriteError, PeerEvent};
+use crate::reach::Probes;
 use crate::router::{Router, Serving};
-use crate::streams::{OpenError, OpenRequest};
 use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
-use crate::topology::{Connection, Neighbour, Own, Topology, go_duration};
 
+use saving::Saving;
 use swarm::Behaviour;
 
 /// How long peers of an earlier run are dialled without any other sign of them.
 const TRY_OLD_PEERS: Duration = Duration::from_secs(20);
-/// A peer seen on multicast is worth dialling this long; it is seen again every 60 s.
-const MDNS_WANTED: Duration = Duration::from_secs(120);
-/// Changes of the table are written at most this often.
-const SAVE_PAUSE: Duration = Duration::from_secs(10);
-/// Streams that wait for one peer's connection.
-const MAX_WAITING: usize = 256;
-/// How long the last records may take to leave.
-const FAREWELL: Duration = Duration::from_millis(400);
+/// An address from mDNS or from a handle is worth dialling this long; mDNS says it again every 60 s.
+const WANTED: Duration = Duration::from_secs(120);
+/// How long the last record may take to reach the neighbours before connections are closed. It crosses a LAN in
+/// milliseconds; there is nothing to ask whether it arrived.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+/// How long closing the connections may take.
+const CLOSING: Duration = Duration::from_millis(300);
+/// Pause after showing the table, for each peer in it: a hundred times what copying one costs.
+const COPYING: Duration = Duration::from_micros(20);
+/// A wake-up when nothing else is due; only a bound.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 /// What handles ask for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open(PeerId, OpenRequest),
-    Announce(LocalProfile),
-    GoOnline,
-    SayOffline,
-    Probed(PeerId, bool),
-    Favorite(PeerId, bool, oneshot::Sender<bool>),
+    /// A stream needs a connection.
+    Connect(PeerId, oneshot::Sender<Result<(), OpenError>>),
+    Probe(PeerId, oneshot::Sender<bool>),
+    Favorite(PeerId, bool, oneshot::Sender<Result<(), FavoriteError>>),
     AddAddrs(PeerId, Vec<Multiaddr>),
     Grace(Duration),
-    Topology(oneshot::Sender<Topology>),
+    SayOffline,
+    /// Answered when everything before it is done and shown.
     Sync(oneshot::Sender<()>),
     Shutdown,
 }
 
-/// What handles may look at without asking.
+/// What we say about ourselves, as handles set it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Say {
+    pub(crate) profile: LocalProfile,
+    pub(crate) online: bool,
+}
+
+/// What handles may look at and set without asking.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) me: PeerId,
+    pub(crate) started: Instant,
+    pub(crate) say: watch::Sender<Say>,
     pub(crate) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(crate) rows: watch::Receiver<Arc<Vec<PeerRow>>>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) mdns: Option<watch::Receiver<MdnsHealth>>,
-    protocols: Arc<RwLock<HashMap<PeerId, Vec<libp2p::StreamProtocol>>>>,
-}
-
-impl Shared {
-    pub(crate) fn speaks(&self, peer: &PeerId, protocol: &str) -> Option<bool> {
-        let known = self.protocols.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(peer).map(|list| list.iter().any(|spoken| spoken.as_ref() == protocol))
-    }
-
-    fn note_protocols(&self, peer: PeerId, list: Vec<libp2p::StreamProtocol>) {
-        self.protocols.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(peer, list);
-    }
-
-    fn forget_protocols(&self, peer: &PeerId) {
-        self.protocols.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(peer);
-    }
-}
-
-/// A connection to a peer, for the topology.
-#[derive(Debug)]
-struct Link {
-    addr: Multiaddr,
-    since: Instant,
 }
 
 pub(crate) struct Host {
+    me: PeerId,
     swarm: Swarm<Behaviour>,
     serving: Arc<Serving>,
+    links: Arc<Links>,
+    commands: mpsc::WeakSender<Command>,
+    inbox: mpsc::Receiver<Command>,
+    say: watch::Receiver<Say>,
     topic: IdentTopic,
     reach: Reach,
-    started: Instant,
-    inbox: mpsc::Receiver<Command>,
     mdns: Option<MdnsTask>,
     table: PeerTable,
     dials: DialPlan,
-    directory: Option<Directory>,
-    waiting: HashMap<PeerId, Vec<OpenRequest>>,
-    links: HashMap<PeerId, Vec<(libp2p::swarm::ConnectionId, Link)>>,
+    /// Who waits for a connection.
+    waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), OpenError>>>>,
+    presence: presence::Presence,
+    probes: Probes,
+    probing: JoinSet<(PeerId, bool)>,
+    /// Who waits for a probe.
+    curious: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
+    /// Connections that missed a ping.
+    silent: HashSet<libp2p::swarm::ConnectionId>,
+    saving: Saving,
+    /// What others are told that we listen on.
+    published: Vec<Multiaddr>,
     listening: watch::Sender<Vec<Multiaddr>>,
     rows: watch::Sender<Arc<Vec<PeerRow>>>,
-    shared: Shared,
-    presence: presence::Presence,
-    probes: presence::Probes,
+    events: broadcast::Sender<PeerEvent>,
     /// Something in the table changed that readers have not seen.
     stale: bool,
-    save_at: Option<Instant>,
+    /// The next time readers may be shown a new table.
+    show_at: Instant,
 }
 
 impl Host {
     pub(crate) async fn new(
         config: NetConfig,
         router: Router,
+        commands: mpsc::WeakSender<Command>,
         inbox: mpsc::Receiver<Command>,
         events: broadcast::Sender<PeerEvent>,
     ) -> Result<(Self, Shared), NetError> {
         let me = config.keypair.public().to_peer_id();
-        let reach = match config.listen {
-            Listen::Network { .. } => Reach::Network,
-            Listen::Loopback => Reach::Loopback,
-        };
         let service = match &config.discovery {
             Discovery::Off => None,
             Discovery::Mdns { tag } => {
@@ -131,82 +134,110 @@ impl Host {
             }
         };
         let serving = router.start();
+        let links = Arc::new(Links::default());
         let topic = IdentTopic::new(config.topic.clone());
-        let mut swarm = swarm::build(&config, serving.clone(), &topic).await?;
-        swarm::listen(&mut swarm, config.listen).await?;
+        let mut swarm = swarm::build(&config, serving.clone(), links.clone(), &topic).await?;
+        swarm::listen(&mut swarm, &config)?;
         let now = Instant::now();
         let mdns = service.map(|service| MdnsTask::start(Agent::new(service, me, now)));
+        let (say, said) = watch::channel(Say::default());
         let (listening, listening_seen) = watch::channel(Vec::new());
         let (rows, rows_seen) = watch::channel(Arc::new(Vec::new()));
         let shared = Shared {
             me,
+            started: now,
+            say,
             listening: listening_seen,
             rows: rows_seen,
-            events,
+            events: events.clone(),
             mdns: mdns.as_ref().map(MdnsTask::health),
-            protocols: Arc::default(),
         };
+        let directory = config.peer_file.as_deref().map(Directory::at);
+        let known = directory.as_ref().map(Directory::load).unwrap_or_default();
         let mut host = Self {
+            me,
             swarm,
             serving,
-            topic,
-            reach,
-            started: now,
+            links,
+            commands,
             inbox,
+            say: said,
+            topic,
+            reach: match config.listen {
+                Listen::Lan { .. } => Reach::Network,
+                Listen::Loopback { .. } => Reach::Loopback,
+            },
             mdns,
             table: PeerTable::new(Lifetimes { ttl: config.ttl, grace: config.grace }),
             dials: DialPlan::new(me),
-            directory: config.peer_file.as_deref().map(Directory::at),
             waiting: HashMap::new(),
-            links: HashMap::new(),
+            presence: presence::Presence::new(config.heartbeat, config.ttl),
+            probes: Probes::default(),
+            probing: JoinSet::new(),
+            curious: HashMap::new(),
+            silent: HashSet::new(),
+            saving: Saving::new(directory),
+            published: Vec::new(),
             listening,
             rows,
-            shared: shared.clone(),
-            presence: presence::Presence::new(config.heartbeat, config.ttl),
-            probes: presence::Probes::default(),
+            events,
             stale: false,
-            save_at: None,
+            show_at: now,
         };
-        host.remember_old_peers(now);
-        host.refresh_listening();
+        host.remember(known, now);
+        host.show();
         Ok((host, shared))
     }
 
-    fn remember_old_peers(&mut self, now: Instant) {
-        let Some(directory) = &self.directory else { return };
-        for row in directory.load() {
+    /// Opens streams for handles.
+    pub(crate) fn opener(&self) -> Opener {
+        Opener { me: self.me, links: self.links.clone(), commands: self.commands.clone() }
+    }
+
+    /// Peers of an earlier run: listed as offline, and looked for where they were.
+    fn remember(&mut self, known: Vec<PeerRow>, now: Instant) {
+        for row in known {
             let addrs = address::dialable(row.addrs.iter().map(String::as_str), self.reach);
             self.dials.learn(row.id, addrs, TRY_OLD_PEERS, now);
-            if self.table.seed(row, now, SystemTime::now()).is_some() {
-                self.stale = true;
-            }
+            self.stale |= self.table.seed(row, now, SystemTime::now()).is_some();
         }
     }
 
-    /// Runs until told to shut down.
+    /// Runs until told to shut down, or until the last handle is gone.
     pub(crate) async fn run(mut self) {
+        let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
-            self.publish_rows();
-            let wake = tokio::time::Instant::from_std(self.next_wake());
+            self.show_if_due(Instant::now());
+            let wake = self.next_wake().into();
+            if sleep.deadline() != wake {
+                sleep.as_mut().reset(wake);
+            }
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 command = self.inbox.recv() => match command {
                     Some(Command::Shutdown) | None => break,
                     Some(command) => self.obey(command),
                 },
+                Ok(()) = self.say.changed() => self.heed(),
                 sighting = next_sighting(self.mdns.as_mut()) => self.on_sighting(sighting),
-                (peer, reached) = self.probes.next() => self.on_probed(peer, reached),
-                () = tokio::time::sleep_until(wake) => self.tick(Instant::now()),
+                Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
+                () = self.saving.finished() => {}
+                () = &mut sleep => self.tick(Instant::now()),
             }
         }
         self.leave().await;
     }
 
     fn next_wake(&self) -> Instant {
-        // Nothing is ever due later than a heartbeat, which keeps the fallback harmless.
-        let far = Instant::now() + Duration::from_secs(60);
-        let wakes = [self.table.next_wake(), self.dials.next_wake(), self.presence.next_wake(), self.save_at];
-        wakes.into_iter().flatten().min().unwrap_or(far)
+        let wakes = [
+            self.table.next_wake(),
+            self.dials.next_wake(),
+            self.presence.next_wake(),
+            self.probes.next_wake(),
+            self.saving.next_wake(),
+            self.stale.then_some(self.show_at),
+        ];
+        wakes.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
     }
 
     fn tick(&mut self, now: Instant) {
@@ -222,58 +253,47 @@ impl Host {
         if self.presence.is_due(now) {
             self.publish(now);
         }
-        if self.save_at.is_some_and(|due| due <= now) {
-            self.save();
+        for peer in self.probes.tick(now) {
+            self.probe(peer, None);
         }
+        let rows = &self.rows;
+        self.saving.start(now, || rows.borrow().clone());
     }
 
     fn obey(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Open(peer, request) => self.open(peer, request),
-            Command::Announce(profile) => self.presence.set_profile(profile, now),
-            Command::GoOnline => {
-                self.presence.go_online();
-                self.publish(now);
-            }
-            Command::SayOffline => self.publish_offline(),
-            Command::Probed(peer, reached) => self.on_probed(peer, reached),
-            Command::Favorite(peer, favorite, reply) => {
-                let change = self.table.set_favorite(&peer, favorite);
-                let known = change.is_some();
-                self.changed(change);
-                // A favourite is something the person saved: it is on disk before we say yes.
-                let _ = reply.send(known && self.save());
-            }
+            Command::Connect(peer, reply) => self.connect(peer, reply),
+            Command::Probe(peer, reply) => self.probe(peer, Some(reply)),
+            Command::Favorite(peer, favorite, reply) => match self.table.set_favorite(&peer, favorite) {
+                Some(change) => {
+                    self.changed(Some(change));
+                    self.saving.now(now, reply);
+                }
+                None => drop(reply.send(Err(FavoriteError::UnknownPeer))),
+            },
             Command::AddAddrs(peer, addrs) => {
                 let addrs = addrs.into_iter().map(address::without_peer).collect();
-                self.dials.learn(peer, addrs, MDNS_WANTED, now);
+                self.dials.learn(peer, addrs, WANTED, now);
             }
             Command::Grace(grace) => self.table.set_grace(grace),
-            Command::Topology(reply) => drop(reply.send(self.topology())),
+            Command::SayOffline => self.publish_offline(),
             Command::Sync(reply) => {
-                self.publish_rows();
+                self.show();
                 let _ = reply.send(());
             }
             Command::Shutdown => {}
         }
     }
 
-    fn open(&mut self, peer: PeerId, request: OpenRequest) {
-        let Some(request) = self.swarm.behaviour_mut().streams.open(peer, request) else { return };
-        if self.dials.addrs(&peer).is_empty() {
-            let nobody = "nobody on the network knows where it is".to_owned();
-            let _ = request.reply.send(Err(OpenError::Unreachable(nobody)));
-            return;
-        }
-        let waiting = self.waiting.entry(peer).or_default();
-        if waiting.len() >= MAX_WAITING {
-            let _ = request.reply.send(Err(OpenError::Unreachable("too many streams wait for it".to_owned())));
-            return;
-        }
-        waiting.push(request);
-        if self.dials.take(&peer) {
-            self.dial(peer);
+    /// What we say about ourselves changed.
+    fn heed(&mut self) {
+        let now = Instant::now();
+        let say = self.say.borrow_and_update().clone();
+        self.presence.set_profile(say.profile, now);
+        if say.online && !self.presence.is_online() {
+            self.presence.go_online();
+            self.publish(now);
         }
     }
 
@@ -284,11 +304,11 @@ impl Host {
                 let mut addrs: Vec<Multiaddr> =
                     addrs.into_iter().filter(|addr| address::plausible(addr, self.reach)).collect();
                 addrs.dedup();
-                self.dials.learn(peer, addrs, MDNS_WANTED, now);
+                self.dials.learn(peer, addrs, WANTED, now);
             }
             // Its connections tell more reliably whether it is there.
             Sighting::Gone(peer) => {
-                if !self.swarm.behaviour().streams.is_connected(&peer) {
+                if !self.links.is_connected(&peer) {
                     self.dials.forget(&peer);
                 }
             }
@@ -298,7 +318,7 @@ impl Host {
     fn changed(&mut self, change: Option<TableChange>) {
         let Some(change) = change else { return };
         self.stale = true;
-        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_PAUSE);
+        self.saving.later(Instant::now());
         let event = match change {
             TableChange::Gone(peer) => PeerEvent::Gone(peer),
             TableChange::Changed(peer) => match self.table.get(&peer) {
@@ -307,109 +327,84 @@ impl Host {
             },
         };
         // Nobody listening is fine.
-        let _ = self.shared.events.send(event);
+        let _ = self.events.send(event);
     }
 
-    /// Shows readers the newest table; many changes in a row are one copy.
-    fn publish_rows(&mut self) {
+    fn show_if_due(&mut self, now: Instant) {
+        if self.stale && now >= self.show_at {
+            self.show();
+        }
+    }
+
+    /// Shows readers the newest table. Many changes in a row are one copy, and a large table is copied less often:
+    /// thousands of peers that announce themselves at once would keep us copying.
+    fn show(&mut self) {
         if std::mem::take(&mut self.stale) {
+            let peers = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
+            self.show_at = Instant::now() + COPYING.saturating_mul(peers);
             self.rows.send_replace(Arc::new(self.table.rows()));
             #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand peers")]
             metrics::gauge!("goop_net_peers").set(self.table.len() as f64);
         }
     }
 
-    fn save(&mut self) -> bool {
-        self.save_at = None;
-        let Some(directory) = &self.directory else { return true };
-        match directory.save(&self.table.rows()) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "the known peers could not be saved");
-                false
-            }
-        }
-    }
-
+    /// The addresses we listen on changed: tell discovery, presence, and by identify whoever is connected.
     fn refresh_listening(&mut self) {
         let addrs: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        let told = address::published(&addrs, self.reach);
-        if let Some(mdns) = &self.mdns {
-            mdns.set_addrs(told.clone());
-        }
-        self.presence.set_addrs(told.iter().map(ToString::to_string).collect(), Instant::now());
+        let published = address::published(&addrs, self.reach);
         self.listening.send_replace(addrs);
-    }
-
-    fn topology(&self) -> Topology {
-        let now = Instant::now();
-        let label_of = |peer: &PeerId| {
-            let id = peer.to_base58();
-            let name = self.table.get(peer).map(|row| row.content.clone()).filter(|name| !name.is_empty());
-            name.unwrap_or_else(|| id.chars().take(8).collect())
-        };
-        let mut connected: Vec<(&PeerId, &Vec<_>)> = self.links.iter().collect();
-        connected.sort_by_key(|(peer, _)| peer.to_base58());
-        let mut peers: Vec<Neighbour> = connected
-            .into_iter()
-            .filter_map(|(peer, links)| {
-                let direct = links.iter().find(|(_, link)| !address::is_relayed(&link.addr));
-                let (_, link) = direct.or_else(|| links.first())?;
-                let row = self.table.get(peer);
-                Some(Neighbour {
-                    id: peer.to_base58(),
-                    label: label_of(peer),
-                    reachable: row.is_some_and(|row| row.reachable),
-                    connection: if direct.is_some() { Connection::Direct } else { Connection::Relay },
-                    addr: address::without_peer(link.addr.clone()).to_string(),
-                    age: go_duration(now.saturating_duration_since(link.since)),
-                    streams: links.len(),
-                    encryption_supported: row.is_some_and(|row| row.encryption_supported),
-                })
-            })
-            .collect();
-        let known = self.table.rows();
-        peers.extend(known.iter().filter(|row| !self.links.contains_key(&row.id)).map(|row| Neighbour {
-            id: row.id.to_base58(),
-            label: label_of(&row.id),
-            reachable: row.reachable,
-            connection: Connection::None,
-            addr: String::new(),
-            age: String::new(),
-            streams: 0,
-            encryption_supported: row.encryption_supported,
-        }));
-        Topology {
-            own: Own {
-                id: self.shared.me.to_base58(),
-                label: self.presence.profile().label.clone(),
-                has_circuit: false,
-                connected_peers: self.links.len(),
-                streams: 0,
-                uptime: go_duration(now.saturating_duration_since(self.started)),
-                encryption_supported: self.presence.profile().encryption_supported,
-            },
-            relay: None,
-            peers: (!peers.is_empty()).then_some(peers),
+        if published == self.published {
+            return;
         }
+        for gone in self.published.iter().filter(|addr| !published.contains(addr)) {
+            self.swarm.remove_external_address(gone);
+        }
+        for new in published.iter().filter(|addr| !self.published.contains(addr)) {
+            self.swarm.add_external_address(new.clone());
+        }
+        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        self.swarm.behaviour_mut().identify.push(connected);
+        if let Some(mdns) = &self.mdns {
+            mdns.set_addrs(published.clone());
+        }
+        self.presence.set_addrs(published.iter().map(ToString::to_string).collect(), Instant::now());
+        self.published = published;
     }
 
     /// The way out: `offline` first, while there are connections to say it on.
     async fn leave(mut self) {
         self.publish_offline();
-        self.save();
-        let until = tokio::time::Instant::now() + FAREWELL;
-        if let Some(mdns) = self.mdns.take() {
-            let _ = tokio::time::timeout_at(until, mdns.shutdown()).await;
+        for reply in self.waiting.drain().flat_map(|(_, waiting)| waiting) {
+            let _ = reply.send(Err(OpenError::Closed));
         }
-        // Records leave as the swarm is polled; without connections there is nobody to tell.
-        while !self.links.is_empty() {
-            match tokio::time::timeout_at(until, self.swarm.select_next_some()).await {
-                Ok(event) => self.on_swarm(event),
-                Err(_) => break,
+        self.probing.shutdown().await;
+        let begun = tokio::time::Instant::now();
+        let mdns = self.mdns.take();
+        let goodbye = async {
+            if let Some(mdns) = mdns {
+                let _ = timeout_at(begun + LAST_WORDS, mdns.shutdown()).await;
+            }
+        };
+        let rows = Arc::new(self.table.rows());
+        tokio::join!(goodbye, self.saving.flush(|| rows), self.serving.shutdown(), async {
+            // Records leave as the swarm is polled.
+            while self.swarm.connected_peers().next().is_some() {
+                if timeout_at(begun + LAST_WORDS, self.swarm.select_next_some()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            // Closed in the meantime.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let until = tokio::time::Instant::now() + CLOSING;
+        while self.swarm.connected_peers().next().is_some() {
+            if timeout_at(until, self.swarm.select_next_some()).await.is_err() {
+                break;
             }
         }
-        self.serving.shutdown().await;
     }
 }
 

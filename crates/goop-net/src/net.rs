@@ -3,97 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goop_identity::Keypair;
 use libp2p::{Multiaddr, StreamProtocol};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::PeerId;
+use crate::config::{LocalProfile, NetConfig, NetError};
 use crate::content;
-use crate::host::{self, Command, Shared};
+use crate::diag::{self, Diagnosis};
+use crate::host::{Command, Host, Shared};
+use crate::links::{OpenError, Opener};
 use crate::mdns::socket::MdnsHealth;
 use crate::router::Router;
 use crate::stream::Stream;
-use crate::streams::{OpenError, OpenRequest};
 use crate::table::PeerRow;
-use crate::topology::Topology;
+use crate::topology::{self, Topology};
 
-/// How long dialling, securing and negotiating may take together.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a probe may take (network.md 1.2).
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
-/// Probes that run at the same time.
-const PROBES: usize = 32;
-/// Commands that may wait for the event loop. It answers in microseconds; a full inbox holds the senders back.
+/// Commands that may wait for the event loop. It takes them in microseconds; a full inbox holds the senders back.
 const INBOX: usize = 256;
 /// Events a slow listener may fall behind before it has to look at the whole table again.
 const EVENTS: usize = 1_024;
-
-/// Where to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// On every interface, IPv4 and IPv6, TCP and QUIC; port 0 takes a free one.
-    Network {
-        /// The same number for TCP and UDP.
-        port: u16,
-    },
-    /// On 127.0.0.1 only, for tests.
-    Loopback,
-}
-
-/// Whether to look for peers on the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Discovery {
-    /// Only what is said through [`Net::add_addrs`].
-    Off,
-    /// Multicast DNS under a tag.
-    Mdns {
-        /// `p2p.mdns_tag`.
-        tag: String,
-    },
-}
-
-/// What a host is started with.
-#[derive(Debug, Clone)]
-pub struct NetConfig {
-    /// The identity.
-    pub keypair: Keypair,
-    /// Where to listen.
-    pub listen: Listen,
-    /// How to find peers.
-    pub discovery: Discovery,
-    /// Gossip topic of presence.
-    pub topic: String,
-    /// Silence after which a peer is offline.
-    pub ttl: Duration,
-    /// Time between two presence updates.
-    pub heartbeat: Duration,
-    /// How long an offline peer is listed.
-    pub grace: Duration,
-    /// What identify says about this program.
-    pub agent: String,
-    /// File of the peers known between runs; `None` keeps nothing.
-    pub peer_file: Option<std::path::PathBuf>,
-}
-
-/// What presence says about us.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LocalProfile {
-    /// Display name.
-    pub label: String,
-    /// E-mail address.
-    pub email: String,
-    /// Short hash of the picture.
-    pub avatar_hash: String,
-    /// No calls.
-    pub video_disabled: bool,
-    /// Applied template.
-    pub active_template: String,
-    /// Payloads can be sealed for us.
-    pub encryption_supported: bool,
-    /// Version of this program.
-    pub version: String,
-}
 
 /// What happened to a peer in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,34 +34,18 @@ pub enum PeerEvent {
     Gone(PeerId),
 }
 
-/// Why the network did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum NetError {
-    /// The configured port is taken or not allowed.
-    #[error(
-        "p2p.listen_port {port} cannot be used: {reason}. Choose another port in goop.json (0 takes a free one), \
-         or end the program that has it"
-    )]
-    Port {
-        /// The port.
-        port: u16,
-        /// What the system said.
-        reason: String,
-    },
-    /// A setting makes no sense.
-    #[error("{0}")]
-    Setting(String),
-    /// Something below us failed.
-    #[error("the network could not start: {0}")]
-    Other(String),
+/// Why a favourite was not marked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FavoriteError {
+    /// The peer is not in the table.
+    #[error("the peer is not known")]
+    UnknownPeer,
+    /// It is marked until the program ends; the file could not be written.
+    #[error("the favourite could not be saved: {0}")]
+    NotSaved(String),
 }
 
-/// A peer that is not in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the peer is not known")]
-pub struct UnknownPeer;
-
-/// The running network. All clones are one.
+/// The running network. All clones are one; without [`Net::shutdown`] the last one to go cuts it off.
 #[derive(Debug, Clone)]
 pub struct Net {
     inner: Arc<Inner>,
@@ -140,8 +54,9 @@ pub struct Net {
 #[derive(Debug)]
 struct Inner {
     commands: mpsc::Sender<Command>,
+    opener: Opener,
     shared: Shared,
-    task: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Net {
@@ -150,11 +65,13 @@ impl Net {
     /// # Errors
     /// See [`NetError`]; a machine without network or multicast is none.
     pub async fn start(config: NetConfig, router: Router) -> Result<Self, NetError> {
+        crate::counters::describe();
         let (commands, inbox) = mpsc::channel(INBOX);
         let (events, _) = broadcast::channel(EVENTS);
-        let (host, shared) = host::Host::new(config, router, inbox, events).await?;
-        let task = tokio::spawn(host.run());
-        let inner = Inner { commands, shared, task: tokio::sync::Mutex::new(Some(task)) };
+        let (host, shared) = Host::new(config, router, commands.downgrade(), inbox, events).await?;
+        let opener = host.opener();
+        let task = AbortOnDropHandle::new(tokio::spawn(host.run()));
+        let inner = Inner { commands, opener, shared, task: Mutex::new(Some(task)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -164,7 +81,7 @@ impl Net {
         self.inner.shared.me
     }
 
-    /// Where we listen.
+    /// Where we listen now. The first addresses come moments after the start; [`Net::listening`] waits for them.
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.inner.shared.listening.borrow().clone()
@@ -183,43 +100,50 @@ impl Net {
     }
 
     /// Opens a stream to a peer, dialling it when there is no connection, and agrees on the first protocol of the
-    /// list that the peer speaks.
+    /// list that the peer speaks. Over an existing connection that is one negotiation and nothing else.
     ///
     /// # Errors
     /// See [`OpenError`]; after at most 10 s.
     pub async fn open(&self, peer: PeerId, protocols: &[StreamProtocol]) -> Result<(StreamProtocol, Stream), OpenError> {
-        let (reply, answer) = oneshot::channel();
-        let request = OpenRequest { protocols: protocols.to_vec(), reply };
-        let opened = async {
-            self.send(Command::Open(peer, request)).await.map_err(|_| OpenError::Closed)?;
-            answer.await.map_err(|_| OpenError::Failed("the connection was closed".to_owned()))?
-        };
-        let (protocol, stream) = timeout(OPEN_DEADLINE, opened)
-            .await
-            .map_err(|_| OpenError::Unreachable(format!("no answer within {} s", OPEN_DEADLINE.as_secs())))??;
-        Ok((protocol, Stream::new(stream)))
+        self.inner.opener.open(peer, protocols).await
     }
 
-    /// Whether a peer speaks a protocol, by the newest list it sent; `None` while there is none.
+    /// Whether a peer speaks a protocol, by the newest list it sent; `None` while there is none. A list is never
+    /// final: a peer that starts sends several.
     #[must_use]
-    pub fn speaks(&self, peer: &PeerId, protocol: &str) -> Option<bool> {
-        self.inner.shared.speaks(peer, protocol)
+    pub fn speaks(&self, peer: &PeerId, protocol: impl AsRef<str>) -> Option<bool> {
+        self.inner.opener.links.speaks(peer, protocol.as_ref())
     }
 
-    /// Sets what presence says about us. A change is published at once if we are online.
-    pub async fn announce(&self, profile: LocalProfile) {
-        // A closed network has nobody to tell.
-        let _ = self.send(Command::Announce(profile)).await;
+    /// Whether a peer is there: it announced itself or was reached, and has not left since.
+    #[must_use]
+    pub fn is_present(&self, peer: &PeerId) -> bool {
+        self.with_row(peer, |row| row.offline_since.is_none()).unwrap_or(false)
     }
 
-    /// Publishes `online` and keeps publishing from here on.
-    pub async fn go_online(&self) {
-        let _ = self.send(Command::GoOnline).await;
+    /// Whether there is a connection to a peer.
+    #[must_use]
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.inner.opener.links.is_connected(peer)
+    }
+
+    /// Sets what presence says about us. A change is published at once if we are online; several in a row are one.
+    pub fn announce(&self, profile: LocalProfile) {
+        self.inner.shared.say.send_if_modified(|say| {
+            let differs = say.profile != profile;
+            say.profile = profile;
+            differs
+        });
+    }
+
+    /// Publishes `online`, and `update` at every heartbeat from here on.
+    pub fn go_online(&self) {
+        self.inner.shared.say.send_if_modified(|say| !std::mem::replace(&mut say.online, true));
     }
 
     /// Publishes `offline` without leaving; the next heartbeat is online again.
     pub async fn say_offline(&self) {
-        let _ = self.send(Command::SayOffline).await;
+        self.send(Command::SayOffline).await;
     }
 
     /// Every known peer, by id.
@@ -231,11 +155,15 @@ impl Net {
     /// One known peer.
     #[must_use]
     pub fn peer(&self, id: &PeerId) -> Option<PeerRow> {
-        let rows = self.peers();
-        rows.iter().find(|row| row.id == *id).cloned()
+        self.with_row(id, PeerRow::clone)
     }
 
-    /// A receiver that sees every later state of the table.
+    fn with_row<T>(&self, id: &PeerId, look: impl FnOnce(&PeerRow) -> T) -> Option<T> {
+        let rows = self.inner.shared.rows.borrow();
+        rows.iter().find(|row| row.id == *id).map(look)
+    }
+
+    /// A receiver of the whole table. Many changes in a row are one.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Vec<PeerRow>>> {
         self.inner.shared.rows.clone()
@@ -247,21 +175,22 @@ impl Net {
         self.inner.shared.events.subscribe()
     }
 
-    /// Asks a peer for its name within 2 s and notes whether it answered.
+    /// Asks a peer for its name within 2 s and notes in the table whether it answered (network.md 5). Right after a
+    /// failure the answer is what the table knows.
     pub async fn probe(&self, peer: PeerId) -> bool {
-        let reached = timeout(PROBE_DEADLINE, self.fetch_label(peer)).await.is_ok_and(|label| label.is_ok());
-        let _ = self.send(Command::Probed(peer, reached)).await;
-        reached
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Probe(peer, reply)).await;
+        answer.await.unwrap_or(false)
     }
 
-    /// Probes every known peer, some at a time.
+    /// Probes every known peer, some at a time, and returns when the table says how that went.
     pub async fn probe_all(&self) {
-        use futures::StreamExt;
-        let peers: Vec<PeerId> = self.peers().iter().map(|row| row.id).collect();
-        futures::stream::iter(peers).for_each_concurrent(PROBES, async |peer| {
-            self.probe(peer).await;
-        }).await;
-        let _ = self.sync().await;
+        let probes = self.peers().iter().map(|row| self.probe(row.id)).collect::<Vec<_>>();
+        futures::future::join_all(probes).await;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Sync(reply)).await;
+        // A network that ended has told all it will.
+        let _ = answer.await;
     }
 
     /// Asks a peer for its display name.
@@ -269,59 +198,56 @@ impl Net {
     /// # Errors
     /// When it cannot be reached or says no name in time.
     pub async fn fetch_label(&self, peer: PeerId) -> Result<String, OpenError> {
-        let (_, stream) = self.open(peer, &[StreamProtocol::new(content::PROTOCOL)]).await?;
-        content::fetch(stream).await.map_err(|error| OpenError::Failed(error.to_string()))
+        content::ask(&self.inner.opener, peer).await
     }
 
     /// Marks or unmarks a favourite; it is on disk when this returns.
     ///
     /// # Errors
-    /// [`UnknownPeer`].
-    pub async fn set_favorite(&self, peer: PeerId, favorite: bool) -> Result<(), UnknownPeer> {
+    /// See [`FavoriteError`].
+    pub async fn set_favorite(&self, peer: PeerId, favorite: bool) -> Result<(), FavoriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Favorite(peer, favorite, reply)).await.map_err(|_| UnknownPeer)?;
-        match answer.await {
-            Ok(true) => Ok(()),
-            _ => Err(UnknownPeer),
-        }
+        self.send(Command::Favorite(peer, favorite, reply)).await;
+        answer.await.unwrap_or_else(|_| Err(FavoriteError::NotSaved("the network is shutting down".to_owned())))
     }
 
-    /// Tells where a peer may listen, as a rendezvous or a test knows it.
-    pub async fn add_addrs(&self, peer: PeerId, addrs: Vec<Multiaddr>) {
-        let _ = self.send(Command::AddAddrs(peer, addrs)).await;
+    /// Tells where a peer may listen, as a rendezvous or a test knows it, and that it is worth dialling.
+    pub async fn add_known_addrs(&self, peer: PeerId, addrs: Vec<Multiaddr>) {
+        self.send(Command::AddAddrs(peer, addrs)).await;
     }
 
-    /// How long offline peers are listed from now on.
+    /// How long offline peers are listed from now on (`viewer.peer_offline_grace_min`).
     pub async fn set_grace(&self, grace: Duration) {
-        let _ = self.send(Command::Grace(grace)).await;
+        self.send(Command::Grace(grace)).await;
     }
 
     /// The shape of the network around us.
-    pub async fn topology(&self) -> Option<Topology> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Topology(reply)).await.ok()?;
-        answer.await.ok()
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let shared = &self.inner.shared;
+        let say = shared.say.borrow();
+        topology::draw(shared.me, &say.profile, shared.started, &self.inner.opener.links.snapshot(), &self.peers())
     }
 
-    /// Waits until everything sent before was done.
-    async fn sync(&self) -> Result<(), OpenError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Sync(reply)).await.map_err(|_| OpenError::Closed)?;
-        answer.await.map_err(|_| OpenError::Closed)
+    /// What `/goop/diag/1.0.0` says, without the parts that are not the network's ([`diag::Own`]).
+    #[must_use]
+    pub fn diagnosis(&self, own: diag::Own) -> Diagnosis {
+        let shared = &self.inner.shared;
+        diag::draw(shared.me, own, shared.started, &self.listen_addrs(), &self.inner.opener.links.snapshot())
     }
 
-    async fn send(&self, command: Command) -> Result<(), mpsc::error::SendError<Command>> {
-        self.inner.commands.send(command).await
+    async fn send(&self, command: Command) {
+        // A network that ended has nobody to do it; who waits for an answer sees its sender gone.
+        let _ = self.inner.commands.send(command).await;
     }
 
-    /// Leaves: `offline` to everybody, goodbye on multicast, peers written, connections closed. After `within` the
-    /// rest is cut off.
+    /// Leaves: `offline` to everybody, goodbye on multicast, peers written, streams and connections closed. After
+    /// `within` the rest is cut off.
     pub async fn shutdown(&self, within: Duration) {
         let Some(mut task) = self.inner.task.lock().await.take() else { return };
-        let _ = self.send(Command::Shutdown).await;
+        self.send(Command::Shutdown).await;
         if timeout(within, &mut task).await.is_err() {
             tracing::warn!("the network did not end in time and was cut off");
-            task.abort();
         }
     }
 }

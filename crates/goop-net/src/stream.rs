@@ -2,58 +2,115 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+
+/// The libp2p stream under a [`Stream`].
+pub(crate) type Raw = Compat<libp2p::Stream>;
 
 /// A libp2p stream with tokio's traits.
 ///
-/// A Go peer throws away what it has not read yet when a stream is reset, so a stream that was answered on must be
-/// closed ([`Stream::finish`]) before it is dropped. The router does that after each handler.
+/// How it ends matters: a Go peer throws away what it has not read yet when a stream is reset (network.md 2.2), so
+/// whoever wrote an answer must close the stream before letting go of it.
+///
+/// - A stream that a [`Handler`](crate::Handler) was given is closed by the router when the handler lets go of it,
+///   wherever it was moved to. A handler that panics or is cut off resets it.
+/// - A stream from [`Net::open`](crate::Net::open) that is dropped is reset, which tells the other side that nobody
+///   waits any more. To leave politely, [`finish`](Stream::finish) first.
+/// - [`reset`](Stream::reset) says that what was sent is not the whole.
 #[derive(Debug)]
 pub struct Stream {
-    inner: Compat<libp2p::Stream>,
+    /// `None` only after `reset`, which consumes the stream, and while dropping.
+    raw: Option<Raw>,
+    /// Where a served stream goes to be closed.
+    home: Option<oneshot::Sender<Raw>>,
+    _ticket: Ticket,
+}
+
+/// Counts a stream while it lives, and holds its place in the limits.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    live: Arc<AtomicUsize>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Ticket {
+    pub(crate) fn new(live: Arc<AtomicUsize>, slot: Option<OwnedSemaphorePermit>) -> Self {
+        live.fetch_add(1, Ordering::Relaxed);
+        Self { live, _slot: slot }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stream {
-    pub(crate) fn new(inner: libp2p::Stream) -> Self {
-        Self { inner: inner.compat() }
+    /// A stream we asked for.
+    pub(crate) fn opened(stream: libp2p::Stream, ticket: Ticket) -> Self {
+        Self { raw: Some(stream.compat()), home: None, _ticket: ticket }
     }
 
-    /// Sends what is buffered and closes the writing side.
+    /// A stream for a handler, and where it comes back when the handler is done with it.
+    pub(crate) fn served(stream: libp2p::Stream, ticket: Ticket) -> (Self, oneshot::Receiver<Raw>) {
+        let (home, back) = oneshot::channel();
+        (Self { raw: Some(stream.compat()), home: Some(home), _ticket: ticket }, back)
+    }
+
+    /// Sends what is buffered and closes the writing side; the other side sees the end of the stream. Reading goes on.
     ///
     /// # Errors
     /// When the stream or its connection is gone.
     pub async fn finish(&mut self) -> io::Result<()> {
-        self.inner.shutdown().await
+        self.shutdown().await
+    }
+
+    /// Ends the stream at once; the other side sees an error, not an end.
+    pub fn reset(mut self) {
+        self.home = None;
+    }
+
+    fn raw(&mut self) -> io::Result<Pin<&mut Raw>> {
+        self.raw.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // An unwinding handler did not finish its answer; closing would say that it did.
+        if !std::thread::panicking()
+            && let (Some(home), Some(raw)) = (self.home.take(), self.raw.take())
+        {
+            // Nobody there: the handler was cut off.
+            let _ = home.send(raw);
+        }
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        self.raw()?.poll_read(cx, buf)
     }
 }
 
+// No vectored writes: each would become a frame of its own, so callers (hyper) do better with one buffer.
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        self.raw()?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        self.raw()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        self.raw()?.poll_shutdown(cx)
     }
 }

@@ -1,105 +1,59 @@
-//! The libp2p behaviour under [`crate::router`] and [`crate::Net::open`]: accepts streams of the routed protocols and
-//! opens streams to others.
+//! The libp2p behaviour under [`crate::router`] and [`crate::links`]: accepts streams of the routed protocols and opens
+//! streams to others.
 //!
 //! `libp2p-stream` has a small queue for inbound streams and resets what does not fit; here the handler passes each
-//! stream on the moment it is negotiated, to a task of its own.
+//! stream on the moment it is negotiated, to a task of its own. The connection's own limits hold before that: 128
+//! streams are negotiated at once, 256 more may wait unacknowledged, and an honest peer opens no more than that (yamux'
+//! acknowledgement backlog, which Go keeps too).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::core::Endpoint;
-use libp2p::swarm::handler::{
-    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
-};
+use libp2p::swarm::behaviour::ConnectionEstablished;
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    NetworkBehaviour, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use tokio::sync::oneshot;
 
 use crate::address::is_relayed;
-use crate::router::{Caller, Serving};
+use crate::links::{Link, LinkEnd, Links, OpenError, OpenRequest, Opened};
+use crate::router::{Caller, PeerLoad, Serving};
 
-/// How long the other side may take to agree on a protocol.
+/// How long the other side may take to agree on a protocol (network.md 2.2).
 const NEGOTIATION: Duration = Duration::from_secs(10);
-/// Streams being negotiated at once on one connection, in either direction.
+/// Streams of ours being negotiated at once on one connection: yamux' acknowledgement backlog, after which it would
+/// not open more either.
 const MAX_NEGOTIATING: usize = 256;
-
-/// Why no stream came.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Nobody said where the peer is, or no address answered.
-    #[error("the peer cannot be reached: {0}")]
-    Unreachable(String),
-    /// It does not speak any of the protocols.
-    #[error("the peer does not speak the protocol")]
-    NotSpoken,
-    /// The connection broke, or the peer was too slow.
-    #[error("the connection failed: {0}")]
-    Failed(String),
-    /// This host is shutting down.
-    #[error("the network is shutting down")]
-    Closed,
-}
-
-/// A stream and the protocol it was opened for.
-pub(crate) type Opened = (StreamProtocol, Stream);
-
-/// A wish for a stream.
-pub(crate) struct OpenRequest {
-    pub(crate) protocols: Vec<StreamProtocol>,
-    pub(crate) reply: oneshot::Sender<Result<Opened, OpenError>>,
-}
-
-impl fmt::Debug for OpenRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenRequest").field("protocols", &self.protocols).finish_non_exhaustive()
-    }
-}
 
 /// The behaviour.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     serving: Arc<Serving>,
-    connections: HashMap<PeerId, Vec<(ConnectionId, bool)>>,
-    actions: VecDeque<ToSwarm<Infallible, OpenRequest>>,
+    links: Arc<Links>,
+    /// Connections that may still be denied by somebody else.
+    fresh: HashMap<ConnectionId, Link>,
 }
 
 impl Behaviour {
-    pub(crate) fn new(serving: Arc<Serving>) -> Self {
-        Self { serving, connections: HashMap::new(), actions: VecDeque::new() }
+    pub(crate) fn new(serving: Arc<Serving>, links: Arc<Links>) -> Self {
+        Self { serving, links, fresh: HashMap::new() }
     }
 
-    /// Opens a stream over an existing connection, a direct one if there is one. Gives the request back when there is
-    /// no connection.
-    pub(crate) fn open(&mut self, peer: PeerId, request: OpenRequest) -> Option<OpenRequest> {
-        let Some(connections) = self.connections.get(&peer) else { return Some(request) };
-        let direct = connections.iter().rev().find(|(_, relayed)| !relayed);
-        let Some((connection, _)) = direct.or_else(|| connections.last()) else { return Some(request) };
-        self.actions.push_back(ToSwarm::NotifyHandler {
-            peer_id: peer,
-            handler: NotifyHandler::One(*connection),
-            event: request,
-        });
-        None
-    }
-
-    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
-        self.connections.contains_key(peer)
-    }
-
-    fn handler(&mut self, peer: PeerId, connection: ConnectionId, relayed: bool) -> Handler {
-        self.connections.entry(peer).or_default().push((connection, relayed));
-        Handler { serving: self.serving.clone(), caller: Caller { peer, relayed }, requests: VecDeque::new(), negotiating: 0 }
+    fn handler(&mut self, peer: PeerId, link: Link, end: LinkEnd) -> Handler {
+        let caller = Caller { peer, relayed: link.relayed };
+        self.fresh.insert(link.id, link);
+        let load = self.serving.load_of(peer);
+        Handler { serving: self.serving.clone(), load, caller, end, negotiating: 0 }
     }
 }
 
@@ -114,7 +68,8 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, connection, is_relayed(local) || is_relayed(remote)))
+        let (link, end) = Link::new(connection, remote.clone(), is_relayed(local) || is_relayed(remote), false);
+        Ok(self.handler(peer, link, end))
     }
 
     fn handle_established_outbound_connection(
@@ -125,17 +80,23 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, connection, is_relayed(addr)))
+        let (link, end) = Link::new(connection, addr.clone(), is_relayed(addr), true);
+        Ok(self.handler(peer, link, end))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) = event
-            && let Some(connections) = self.connections.get_mut(&peer_id)
-        {
-            connections.retain(|(id, _)| *id != connection_id);
-            if connections.is_empty() {
-                self.connections.remove(&peer_id);
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
+                if let Some(link) = self.fresh.remove(&connection_id) {
+                    self.links.add(peer_id, link);
+                }
             }
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+                self.links.remove(&peer_id, connection_id);
+            }
+            FromSwarm::DialFailure(failure) => drop(self.fresh.remove(&failure.connection_id)),
+            FromSwarm::ListenFailure(failure) => drop(self.fresh.remove(&failure.connection_id)),
+            _ => {}
         }
     }
 
@@ -144,7 +105,7 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.actions.pop_front().map_or(Poll::Pending, Poll::Ready)
+        Poll::Pending
     }
 }
 
@@ -152,13 +113,14 @@ impl NetworkBehaviour for Behaviour {
 #[derive(Debug)]
 pub(crate) struct Handler {
     serving: Arc<Serving>,
+    load: Arc<PeerLoad>,
     caller: Caller,
-    requests: VecDeque<OpenRequest>,
+    end: LinkEnd,
     negotiating: usize,
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = OpenRequest;
+    type FromBehaviour = Infallible;
     type ToBehaviour = Infallible;
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
@@ -166,7 +128,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = oneshot::Sender<Result<Opened, OpenError>>;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Offer(self.serving.protocols().to_vec()), ()).with_timeout(NEGOTIATION)
+        SubstreamProtocol::new(Offer(self.serving.protocols().clone()), ()).with_timeout(NEGOTIATION)
     }
 
     /// Go peers never close idle connections (network.md 11).
@@ -176,35 +138,32 @@ impl ConnectionHandler for Handler {
 
     fn poll(
         &mut self,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
         if self.negotiating >= MAX_NEGOTIATING {
+            // Woken by the end of a negotiation.
             return Poll::Pending;
         }
-        // A caller that gave up needs no stream.
-        while let Some(request) = self.requests.pop_front() {
-            if request.reply.is_closed() {
+        while let Poll::Ready(Some(OpenRequest { protocols, reply })) = self.end.requests.poll_recv(cx) {
+            // A caller that gave up needs no stream.
+            if reply.is_closed() {
                 continue;
             }
             self.negotiating += 1;
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(Offer(request.protocols), request.reply).with_timeout(NEGOTIATION),
-            });
+            let protocol = SubstreamProtocol::new(Offer(protocols), reply).with_timeout(NEGOTIATION);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, request: OpenRequest) {
-        self.requests.push_back(request);
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+        match event {}
     }
 
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<'_, Offer, Offer, (), Self::OutboundOpenInfo>,
-    ) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Self::OutboundOpenInfo>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (protocol, stream), .. }) => {
-                self.serving.accept(self.caller, &protocol, stream);
+                self.serving.accept(self.caller, &self.load, &protocol, stream, self.end.live.clone());
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: reply }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);
@@ -215,7 +174,7 @@ impl ConnectionHandler for Handler {
                 self.negotiating = self.negotiating.saturating_sub(1);
                 let error = match error {
                     StreamUpgradeError::NegotiationFailed => OpenError::NotSpoken,
-                    StreamUpgradeError::Timeout => OpenError::Failed("the peer took too long to answer".to_owned()),
+                    StreamUpgradeError::Timeout => OpenError::Failed("it took too long to answer".to_owned()),
                     StreamUpgradeError::Io(error) => OpenError::Failed(error.to_string()),
                     StreamUpgradeError::Apply(never) => match never {},
                 };
@@ -228,14 +187,31 @@ impl ConnectionHandler for Handler {
 
 /// Protocols offered or accepted, the preferred one first; the stream itself is the result.
 #[derive(Debug, Clone)]
-pub(crate) struct Offer(Vec<StreamProtocol>);
+pub(crate) struct Offer(Arc<[StreamProtocol]>);
 
 impl UpgradeInfo for Offer {
     type Info = StreamProtocol;
-    type InfoIter = std::vec::IntoIter<StreamProtocol>;
+    type InfoIter = Names;
 
-    fn protocol_info(&self) -> Self::InfoIter {
-        self.0.clone().into_iter()
+    fn protocol_info(&self) -> Names {
+        Names { list: self.0.clone(), next: 0 }
+    }
+}
+
+/// The names of an [`Offer`], without copying the list: libp2p asks for them at every turn of a connection.
+#[derive(Debug)]
+pub(crate) struct Names {
+    list: Arc<[StreamProtocol]>,
+    next: usize,
+}
+
+impl Iterator for Names {
+    type Item = StreamProtocol;
+
+    fn next(&mut self) -> Option<StreamProtocol> {
+        let name = self.list.get(self.next).cloned();
+        self.next += 1;
+        name
     }
 }
 

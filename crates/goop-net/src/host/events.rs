@@ -3,50 +3,30 @@
 use std::time::{Instant, SystemTime};
 
 use goop_identity::presence::{PresenceKind, PresenceMessage};
-use libp2p::core::ConnectedPoint;
-use libp2p::swarm::SwarmEvent;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{StreamProtocol, gossipsub, identify};
-use tokio::sync::oneshot;
+use libp2p::swarm::{ConnectionId, SwarmEvent};
+use libp2p::{Multiaddr, gossipsub, ping};
 
+use super::Host;
 use super::presence::Presence;
 use super::swarm::BehaviourEvent;
-use super::{Host, Link};
 use crate::PeerId;
-use crate::address;
-use crate::content;
-use crate::streams::{OpenError, OpenRequest};
 use crate::table::Source;
-
-/// Protocols of one peer that are kept; a Go peer has 16.
-const MAX_PROTOCOLS: usize = 128;
+use crate::{address, identify};
 
 impl Host {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.on_connected(peer_id, connection_id, &endpoint);
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                self.on_connected(peer_id, endpoint.get_remote_address());
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
-                metrics::counter!("goop_net_connections_closed").increment(1);
-                if let Some(links) = self.links.get_mut(&peer_id) {
-                    links.retain(|(id, _)| *id != connection_id);
-                }
-                if num_established == 0 {
-                    self.links.remove(&peer_id);
-                    self.dials.disconnected(&peer_id, Instant::now());
-                    self.shared.forget_protocols(&peer_id);
-                    self.verify_absence(peer_id);
-                }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "a connection ended");
+                self.on_closed(peer_id, connection_id, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                metrics::counter!("goop_net_dials_failed").increment(1);
-                tracing::debug!(%peer, %error, "dialling failed");
-                self.dials.failed(&peer, Instant::now());
-                self.refuse_waiting(&peer, &error.to_string());
-            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(peer, &error),
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
                 self.refresh_listening();
@@ -64,46 +44,59 @@ impl Host {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, id: libp2p::swarm::ConnectionId, endpoint: &ConnectedPoint) {
+    fn on_connected(&mut self, peer: PeerId, addr: &Multiaddr) {
         metrics::counter!("goop_net_connections").increment(1);
+        self.gauge_connected();
         let now = Instant::now();
-        let addr = endpoint.get_remote_address().clone();
-        let direct = !address::is_relayed(&addr);
-        self.links.entry(peer).or_default().push((id, Link { addr, since: now }));
         self.dials.connected(&peer);
-        if direct {
+        // A relayed connection proves less: it may outlive the peer.
+        if !address::is_relayed(addr) {
             let change = self.table.reached(&peer, now, SystemTime::now());
             self.changed(change);
         }
-        for request in self.waiting.remove(&peer).unwrap_or_default() {
-            if let Some(request) = self.swarm.behaviour_mut().streams.open(peer, request) {
-                let _ = request.reply.send(Err(OpenError::Failed("the connection was lost".to_owned())));
+        self.answer_waiting(&peer, &Ok(()));
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, remaining: u32) {
+        metrics::counter!("goop_net_connections_closed").increment(1);
+        self.gauge_connected();
+        self.silent.remove(&connection);
+        if remaining > 0 {
+            return;
+        }
+        self.dials.disconnected(&peer, Instant::now());
+        // A polite peer said goodbye before; of the others we find out.
+        if self.table.get(&peer).is_some_and(|row| row.reachable) {
+            self.probe(peer, None);
+        }
+    }
+
+    fn gauge_connected(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand peers")]
+        metrics::gauge!("goop_net_connected_peers").set(self.links.count() as f64);
+    }
+
+    /// A connection that misses two pings in a row is dead; one may get lost in a flood of data.
+    fn on_ping(&mut self, event: &ping::Event) {
+        match &event.result {
+            Ok(_) => drop(self.silent.remove(&event.connection)),
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "a ping failed");
+                if !self.silent.insert(event.connection) {
+                    self.swarm.close_connection(event.connection);
+                }
             }
         }
     }
 
-    fn refuse_waiting(&mut self, peer: &PeerId, reason: &str) {
-        for request in self.waiting.remove(peer).unwrap_or_default() {
-            let _ = request.reply.send(Err(OpenError::Unreachable(reason.to_owned())));
-        }
-    }
-
-    /// The last connection to a peer went down. A polite peer said so before; of the others we find out.
-    fn verify_absence(&mut self, peer: PeerId) {
-        if self.table.get(&peer).is_some_and(|row| row.reachable) {
-            self.probe(peer);
-        }
-    }
-
-    fn on_identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
-        // A Go peer sends its list several times while it starts (network.md 2.3): each one replaces the last.
-        let protocols: Vec<StreamProtocol> = info.protocols.into_iter().take(MAX_PROTOCOLS).collect();
-        self.shared.note_protocols(peer_id, protocols);
+    fn on_identify(&mut self, event: libp2p::identify::Event) {
+        let libp2p::identify::Event::Received { peer_id, info, .. } = event else { return };
+        tracing::debug!(peer = %peer_id, agent = info.agent_version, "identified");
+        self.links.learn_protocols(&peer_id, identify::protocols(&info));
         let addrs: Vec<_> =
             info.listen_addrs.into_iter().filter(|addr| address::plausible(addr, self.reach)).collect();
-        let wanted = self.presence.ttl;
-        self.dials.learn(peer_id, addrs, wanted, Instant::now());
+        self.dials.learn(peer_id, addrs, self.presence.ttl, Instant::now());
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
@@ -133,7 +126,7 @@ impl Host {
             tracing::warn!(?signer, about = %message.peer, "a presence record was signed by somebody else; refused");
             return;
         }
-        if message.peer == self.shared.me {
+        if message.peer == self.me {
             return;
         }
         metrics::counter!("goop_net_presence_in").increment(1);
@@ -145,7 +138,7 @@ impl Host {
                 self.dials.learn(peer, addrs, self.presence.ttl, now);
                 let change = self.table.announced(&message, Source::Gossip, now, SystemTime::now());
                 self.changed(change);
-                self.note_reachability(peer, message.kind, now);
+                self.note_reachability(peer, now);
             }
             PresenceKind::Offline => {
                 let change = self.table.left(&peer, now, SystemTime::now());
@@ -157,49 +150,16 @@ impl Host {
         }
     }
 
-    fn note_reachability(&mut self, peer: PeerId, kind: PresenceKind, now: Instant) {
-        let reachable = self.table.get(&peer).is_some_and(|row| row.reachable);
-        if !reachable && self.links.contains_key(&peer) {
-            // The record came from a peer we are connected to; that is as good as an answer.
-            let change = self.table.reached(&peer, now, SystemTime::now());
-            self.changed(change);
-        } else if !reachable || (kind == PresenceKind::Online && !self.links.contains_key(&peer)) {
-            self.probe(peer);
-        }
-    }
-
-    fn probe(&mut self, peer: PeerId) {
-        if !self.probes.may_start(peer, Instant::now()) {
+    fn note_reachability(&mut self, peer: PeerId, now: Instant) {
+        if self.table.get(&peer).is_none_or(|row| row.reachable) {
             return;
         }
-        let (reply, stream) = oneshot::channel();
-        self.open(peer, OpenRequest { protocols: vec![StreamProtocol::new(content::PROTOCOL)], reply });
-        self.probes.start(peer, stream);
-    }
-
-    pub(super) fn on_probed(&mut self, peer: PeerId, reached: bool) {
-        let now = Instant::now();
-        let change = if reached {
-            self.table.reached(&peer, now, SystemTime::now())
+        if self.links.is_direct(&peer) {
+            // It just spoke and there is a connection to it; that is as good as an answer.
+            let change = self.table.reached(&peer, now, SystemTime::now());
+            self.changed(change);
         } else {
-            self.table.missed(&peer, now)
-        };
-        self.changed(change);
-    }
-
-    pub(super) fn dial(&mut self, peer: PeerId) {
-        let opts = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .addresses(self.dials.addrs(&peer).to_vec())
-            .build();
-        metrics::counter!("goop_net_dials").increment(1);
-        if let Err(error) = self.swarm.dial(opts) {
-            if self.links.contains_key(&peer) {
-                self.dials.connected(&peer);
-            } else {
-                self.dials.failed(&peer, Instant::now());
-                self.refuse_waiting(&peer, &error.to_string());
-            }
+            self.probe(peer, None);
         }
     }
 
@@ -207,19 +167,19 @@ impl Host {
         if !self.presence.is_online() {
             return;
         }
-        let record = self.presence.record(self.shared.me, now);
+        let record = self.presence.record(self.me, now);
         self.send_record(&record);
     }
 
     pub(super) fn publish_offline(&mut self) {
         if self.presence.is_online() {
-            let record = Presence::farewell(self.shared.me);
+            let record = Presence::farewell(self.me);
             self.send_record(&record);
         }
     }
 
     fn send_record(&mut self, record: &PresenceMessage) {
-        let sent = self.swarm.behaviour_mut().gossip.publish(self.topic.clone(), record.to_json());
+        let sent = self.swarm.behaviour_mut().gossip.gossip().publish(self.topic.clone(), record.to_json());
         match sent {
             Ok(_) => metrics::counter!("goop_net_presence_out").increment(1),
             // Nobody is there yet; whoever comes is greeted.

@@ -1,27 +1,14 @@
-//! What we say about ourselves and when, and the probes that tell who answers.
+//! What we say about ourselves and when.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use goop_identity::presence::{PresenceKind, PresenceMessage};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::PeerId;
-use crate::content;
-use crate::net::LocalProfile;
-use crate::stream::Stream;
-use crate::streams::{OpenError, Opened};
+use crate::config::LocalProfile;
 
 /// Changes and newcomers that come together are answered by one record.
 const COALESCE: Duration = Duration::from_millis(15);
-/// The whole of a probe (network.md 1.2).
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
-/// No new probe of a peer this soon after one failed (network.md 1.2).
-const COOLDOWN: Duration = Duration::from_millis(500);
-/// Most probes of our own at the same time.
-const MAX_PROBES: usize = 64;
 
 /// When to say what.
 #[derive(Debug)]
@@ -39,10 +26,6 @@ impl Presence {
     pub(super) fn new(heartbeat: Duration, ttl: Duration) -> Self {
         let profile = LocalProfile::default();
         Self { heartbeat, ttl, profile, addrs: Vec::new(), online: false, said_online: false, next: None }
-    }
-
-    pub(super) fn profile(&self) -> &LocalProfile {
-        &self.profile
     }
 
     pub(super) fn set_profile(&mut self, profile: LocalProfile, now: Instant) {
@@ -114,50 +97,4 @@ impl Presence {
 fn unix_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Probes under way.
-#[derive(Debug, Default)]
-pub(super) struct Probes {
-    running: JoinSet<(PeerId, bool)>,
-    /// When each peer may be probed again; only peers with a probe under way or a fresh failure.
-    not_before: HashMap<PeerId, Instant>,
-}
-
-impl Probes {
-    /// Whether a probe of `peer` may start now; if so it counts as started.
-    pub(super) fn may_start(&mut self, peer: PeerId, now: Instant) -> bool {
-        self.not_before.retain(|_, until| *until > now);
-        if self.running.len() >= MAX_PROBES || self.not_before.contains_key(&peer) {
-            return false;
-        }
-        self.not_before.insert(peer, now + PROBE_DEADLINE + COOLDOWN);
-        true
-    }
-
-    /// Waits for the stream that was asked for, and for the peer's name on it.
-    pub(super) fn start(&mut self, peer: PeerId, stream: oneshot::Receiver<Result<Opened, OpenError>>) {
-        self.running.spawn(async move {
-            let asked = async {
-                let (_, stream) = stream.await.ok()?.ok()?;
-                content::fetch(Stream::new(stream)).await.ok()
-            };
-            (peer, matches!(timeout(PROBE_DEADLINE, asked).await, Ok(Some(_))))
-        });
-    }
-
-    /// The next finished probe. Cancel-safe.
-    pub(super) async fn next(&mut self) -> (PeerId, bool) {
-        loop {
-            match self.running.join_next().await {
-                Some(Ok((peer, reached))) => {
-                    self.not_before.insert(peer, Instant::now() + COOLDOWN);
-                    return (peer, reached);
-                }
-                // A probe does not panic; one that was aborted says nothing.
-                Some(Err(_)) => {}
-                None => return std::future::pending().await,
-            }
-        }
-    }
 }

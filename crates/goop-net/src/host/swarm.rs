@@ -1,6 +1,7 @@
 //! Putting the libp2p swarm together: transports, limits, behaviours, listeners.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,121 +9,235 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::multiaddr::Protocol;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, gossipsub, identify, noise, ping, tcp, tls, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, ping, quic, tcp, tls, yamux};
 
-use crate::gossip;
-use crate::net::{Listen, NetConfig, NetError};
+use crate::config::{Listen, NetConfig, NetError, Transports};
+use crate::gossip::{self, OnePipe};
+use crate::identify;
+use crate::links::Links;
 use crate::router::Serving;
 use crate::streams;
 
-/// Streams one connection may have open; a Go peer allows 1000 inbound (network.md 2.2).
-const MAX_STREAMS: usize = 1_024;
+/// Streams one yamux connection may have open, both directions together; a peer that exceeds it loses the connection.
+/// Go peers allow 1000 inbound and reset the rest (network.md 2.2), ours open at most 900.
+const MAX_STREAMS: usize = 2_048;
 /// Connections in all. A LAN of peers fits; a flood does not.
 const MAX_CONNECTIONS: u32 = 1_024;
 /// Connections of one peer (network.md 2.2).
 const MAX_PER_PEER: u32 = 8;
-/// Connections that are being set up by others at the same time.
+/// Connections that others are setting up at the same time.
 const MAX_PENDING_INBOUND: u32 = 128;
-/// How long setting up a connection may take (network.md 2.2).
+/// How long setting up a connection may take (network.md 2.2 gives 5 s on a LAN and 15 s elsewhere).
 const CONNECT: Duration = Duration::from_secs(10);
-/// A dead connection is noticed this fast.
-const PING_EVERY: Duration = Duration::from_secs(10);
+/// A connection is asked for a sign of life this often. Go peers ask every 5 s of their own accord (yamux), QUIC does
+/// too, so this finds only what neither sees.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// As long as a Go peer waits for its own (network.md 2.2).
 const PING_WITHIN: Duration = Duration::from_secs(10);
-/// Largest data a QUIC stream may have in flight; fills a gigabit at 30 ms.
-const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes a QUIC stream may have in flight, which is also what either side buffers for a reader that pauses. It fills a
+/// gigabit at 25 ms.
+const QUIC_STREAM_WINDOW: u32 = 3 * 1024 * 1024;
+/// All streams of a QUIC connection together.
+const QUIC_WINDOW: u32 = 2 * QUIC_STREAM_WINDOW;
+/// A QUIC connection without a sign of life is gone after this (milliseconds); it asks for one every 5 s.
+const QUIC_IDLE: u32 = 15_000;
+/// Listeners on a port the system chose: how often another one is tried when the first is taken for UDP or IPv6.
+const FREE_PORT_TRIES: usize = 16;
 
-/// Everything one connection does.
+/// Everything one connection does. The limits come first, so that nobody else sees what they refuse.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
-    identify: identify::Behaviour,
+    pub(super) identify: libp2p::identify::Behaviour,
     ping: ping::Behaviour,
-    pub(super) gossip: gossipsub::Behaviour,
-    pub(super) streams: streams::Behaviour,
+    pub(super) gossip: OnePipe,
+    streams: streams::Behaviour,
 }
 
+fn muxer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(MAX_STREAMS);
+    config
+}
+
+fn quic_config(mut quic: quic::Config) -> quic::Config {
+    quic.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
+    quic.max_stream_data = QUIC_STREAM_WINDOW;
+    quic.max_connection_data = QUIC_WINDOW;
+    quic.max_idle_timeout = QUIC_IDLE;
+    quic
+}
+
+fn other(error: &dyn std::fmt::Display) -> NetError {
+    NetError::Other(error.to_string())
+}
+
+/// A swarm that does not listen yet. Waits for nothing: names are resolved when somebody dials one.
 pub(super) async fn build(
     config: &NetConfig,
     serving: Arc<Serving>,
+    links: Arc<Links>,
     topic: &IdentTopic,
 ) -> Result<Swarm<Behaviour>, NetError> {
-    let other = |error: &dyn std::fmt::Display| NetError::Other(error.to_string());
-    let muxer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(MAX_STREAMS);
-        config
-    };
     let mut gossip = gossip::behaviour(&config.keypair).map_err(NetError::Other)?;
     gossip.subscribe(topic).map_err(|error| other(&error))?;
-    let identify = identify::Config::new(String::new(), config.keypair.public())
-        .with_agent_version(config.agent.clone())
-        .with_push_listen_addr_updates(true);
+    let limits = ConnectionLimits::default()
+        .with_max_established(Some(MAX_CONNECTIONS))
+        .with_max_established_per_peer(Some(MAX_PER_PEER))
+        .with_max_pending_incoming(Some(MAX_PENDING_INBOUND));
     let behaviour = Behaviour {
-        limits: connection_limits::Behaviour::new(
-            ConnectionLimits::default()
-                .with_max_established(Some(MAX_CONNECTIONS))
-                .with_max_established_per_peer(Some(MAX_PER_PEER))
-                .with_max_pending_incoming(Some(MAX_PENDING_INBOUND)),
-        ),
-        identify: identify::Behaviour::new(identify),
+        limits: connection_limits::Behaviour::new(limits),
+        identify: identify::behaviour(&config.keypair, &config.agent),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_WITHIN)),
-        gossip,
-        streams: streams::Behaviour::new(serving),
+        gossip: OnePipe::new(gossip),
+        streams: streams::Behaviour::new(serving, links),
     };
-    let swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), (tls::Config::new, noise::Config::new), muxer)
-        .map_err(|error| other(&error))?
-        .with_quic_config(|mut quic| {
-            quic.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
-            quic.max_stream_data = QUIC_STREAM_WINDOW;
-            quic.max_connection_data = 2 * QUIC_STREAM_WINDOW;
-            quic
-        })
-        .with_dns_config(dns::ResolverConfig::default(), dns::ResolverOpts::default())
-        .with_websocket((tls::Config::new, noise::Config::new), muxer)
-        .await
-        .map_err(|error| other(&error))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|error| other(&error))?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(u64::MAX / 4)))
-        .with_connection_timeout(CONNECT)
-        .build();
-    Ok(swarm)
+    let tcp = tcp::Config::default().nodelay(true);
+    let builder = SwarmBuilder::with_existing_identity(config.keypair.clone()).with_tokio();
+    // A macro, because each set of transports is another type until the swarm is built.
+    macro_rules! finish {
+        ($builder:expr) => {
+            $builder
+                .with_behaviour(|_| behaviour)
+                .map_err(|error| other(&error))?
+                .with_swarm_config(|swarm| {
+                    swarm
+                        // Go peers never close idle connections (network.md 11). The end of time overflows.
+                        .with_idle_connection_timeout(Duration::from_secs(u64::from(u32::MAX)))
+                        // QUIC first, TCP 30 ms later: one handshake instead of a race of all addresses.
+                        .with_smart_dial()
+                })
+                .with_connection_timeout(CONNECT)
+                .build()
+        };
+    }
+    Ok(match config.transports {
+        Transports::All => {
+            let (resolver, options) = system_dns();
+            let builder = builder
+                .with_tcp(tcp, (tls::Config::new, noise::Config::new), muxer)
+                .map_err(|error| other(&error))?
+                .with_quic_config(quic_config)
+                .with_dns_config(resolver, options)
+                .with_websocket((tls::Config::new, noise::Config::new), muxer)
+                .await
+                .map_err(|error| other(&error))?;
+            finish!(builder)
+        }
+        Transports::TcpNoise => {
+            finish!(builder.with_tcp(tcp, noise::Config::new, muxer).map_err(|error| other(&error))?)
+        }
+        Transports::TcpTls => {
+            finish!(builder.with_tcp(tcp, tls::Config::new, muxer).map_err(|error| other(&error))?)
+        }
+        Transports::Quic => finish!(
+            builder
+                .with_tcp(tcp, tls::Config::new, muxer)
+                .map_err(|error| other(&error))?
+                .with_quic_config(quic_config)
+        ),
+    })
 }
 
-/// Starts every listener. One that works is enough; a taken TCP port is an error, because others were told it.
-pub(super) async fn listen(swarm: &mut Swarm<Behaviour>, listen: Listen) -> Result<(), NetError> {
-    let port = match listen {
-        Listen::Loopback => {
-            let addr = Multiaddr::empty().with(Protocol::Ip4(Ipv4Addr::LOCALHOST)).with(Protocol::Tcp(0));
-            return swarm.listen_on(addr).map(drop).map_err(|error| NetError::Other(error.to_string()));
-        }
-        Listen::Network { port } => port,
+/// The name servers of the machine. Without any, addresses with names cannot be dialled, and nothing else is missing.
+fn system_dns() -> (dns::ResolverConfig, dns::ResolverOpts) {
+    hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
+        tracing::info!(%error, "no name servers; addresses with names cannot be dialled");
+        Default::default()
+    })
+}
+
+/// Starts every listener, all on one port number.
+///
+/// # Errors
+/// [`NetError::Port`] when the configured port is taken: others were told it, so another one would not do.
+pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result<(), NetError> {
+    let families: &[IpAddr] = match config.listen {
+        Listen::Lan { .. } => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        Listen::Loopback { .. } => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
     };
-    let taken = |reason: String| NetError::Port { port, reason };
-    if port != 0 {
-        // libp2p shares the port (SO_REUSEPORT), so it would not notice another listener.
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| taken(error.to_string()))?;
-    }
-    let tcp_v4 = swarm.listen_on(ip4().with(Protocol::Tcp(port)));
-    let tcp_v6 = swarm.listen_on(ip6().with(Protocol::Tcp(port)));
-    if let (Err(error), Err(_)) = (&tcp_v4, &tcp_v6) {
-        return Err(taken(error.to_string()));
-    }
-    for addr in [ip4(), ip6()] {
-        let addr = addr.with(Protocol::Udp(port)).with(Protocol::QuicV1);
-        if let Err(error) = swarm.listen_on(addr.clone()) {
-            tracing::info!(%addr, %error, "not listening here; other addresses serve");
+    let (tcp, quic) = match config.transports {
+        Transports::All => (true, true),
+        Transports::TcpNoise | Transports::TcpTls => (true, false),
+        Transports::Quic => (false, true),
+    };
+    let port = config.listen.port();
+    let mut tries = if port == 0 { FREE_PORT_TRIES } else { 1 };
+    let port = loop {
+        match claim(families, port) {
+            Ok(free) => break free,
+            Err(error) if tries <= 1 => return Err(NetError::Port { port, reason: error.to_string() }),
+            Err(_) => tries -= 1,
         }
+    };
+    let mut reason = None;
+    let mut listening = 0;
+    for family in families {
+        let addrs = [
+            tcp.then(|| Multiaddr::from(*family).with(Protocol::Tcp(port))),
+            quic.then(|| Multiaddr::from(*family).with(Protocol::Udp(port)).with(Protocol::QuicV1)),
+        ];
+        for addr in addrs.into_iter().flatten() {
+            match swarm.listen_on(addr.clone()) {
+                Ok(_) => listening += 1,
+                Err(error) => {
+                    tracing::info!(%addr, %error, "not listening here");
+                    reason.get_or_insert(error.to_string());
+                }
+            }
+        }
+    }
+    if listening == 0 {
+        let reason = reason.unwrap_or_else(|| "no address to listen on".to_owned());
+        return Err(NetError::Port { port, reason });
     }
     Ok(())
 }
 
-fn ip4() -> Multiaddr {
-    Multiaddr::empty().with(Protocol::Ip4(Ipv4Addr::UNSPECIFIED))
+/// Sees whether a port is free in all families and for TCP and UDP, and which one the system gives for 0. libp2p shares
+/// its TCP port (`SO_REUSEPORT`), so it would not notice another program of the same person.
+fn claim(families: &[IpAddr], port: u16) -> io::Result<u16> {
+    let mut port = port;
+    let mut held = Vec::new();
+    let mut refused = None;
+    for family in families {
+        let socket = match bind_alone(*family, port) {
+            Ok(socket) => socket,
+            // A machine without this family; the other one serves.
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied => {
+                refused.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        port = socket.0.local_addr()?.port();
+        held.push(socket);
+    }
+    match refused {
+        Some(error) if held.is_empty() => Err(error),
+        _ => Ok(port),
+    }
 }
 
-fn ip6() -> Multiaddr {
-    Multiaddr::empty().with(Protocol::Ip6(std::net::Ipv6Addr::UNSPECIFIED))
+fn bind_alone(family: IpAddr, port: u16) -> io::Result<(TcpListener, UdpSocket)> {
+    use socket2::{Domain, Socket, Type};
+    let addr = SocketAddr::new(family, port);
+    let tcp = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    if family.is_ipv6() {
+        tcp.set_only_v6(true)?;
+    }
+    // Connections of the last run may still linger on the port; that is no reason to refuse it.
+    #[cfg(unix)]
+    tcp.set_reuse_address(true)?;
+    tcp.bind(&addr.into())?;
+    // Another listener with `SO_REUSEADDR` is noticed only here.
+    tcp.listen(1)?;
+    let tcp = TcpListener::from(tcp);
+    let addr = SocketAddr::new(family, tcp.local_addr()?.port());
+    let udp = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
+    if family.is_ipv6() {
+        udp.set_only_v6(true)?;
+    }
+    udp.bind(&addr.into())?;
+    Ok((tcp, UdpSocket::from(udp)))
 }

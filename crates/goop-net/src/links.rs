@@ -1,0 +1,246 @@
+//! The connections that exist, and opening streams over them.
+//!
+//! The event loop writes this registry, everybody reads it: a stream to a connected peer is asked for at the connection
+//! itself and costs one negotiation, without a detour over the event loop. Only a peer without a connection is the
+//! loop's business ([`Command::Connect`]).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, StreamProtocol};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::PeerId;
+use crate::host::Command;
+use crate::stream::{Stream, Ticket};
+
+/// Dialling, securing and negotiating together. A page waits for it, so it ends before a person does.
+pub(crate) const OPEN_DEADLINE: Duration = Duration::from_secs(10);
+/// Streams of ours on one connection at the same time; more wait. Both directions share yamux' limit
+/// (`MAX_STREAMS`), and who exceeds that loses the connection, so ours stay well below.
+const OUTBOUND_STREAMS: usize = 900;
+/// Requests that may wait for a connection's task; more hold their senders back.
+const REQUESTS: usize = 64;
+/// A connection may break between choosing and using it; then another one is tried.
+const ATTEMPTS: usize = 3;
+
+/// Why no stream came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Nobody said where the peer is, or no address answered.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(String),
+    /// It is there and does not speak any of the protocols.
+    #[error("the peer does not speak the protocol")]
+    NotSpoken,
+    /// The connection broke, or the peer was too slow.
+    #[error("the connection to the peer failed: {0}")]
+    Failed(String),
+    /// This host is shutting down.
+    #[error("the network is shutting down")]
+    Closed,
+}
+
+/// A stream and the protocol it was opened for.
+pub(crate) type Opened = (StreamProtocol, libp2p::Stream);
+
+/// A wish for a stream, at a connection.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    pub(crate) protocols: Arc<[StreamProtocol]>,
+    pub(crate) reply: oneshot::Sender<Result<Opened, OpenError>>,
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) id: ConnectionId,
+    /// Where the other side is.
+    pub(crate) addr: Multiaddr,
+    pub(crate) relayed: bool,
+    /// We dialled.
+    pub(crate) outbound: bool,
+    pub(crate) since: Instant,
+    /// Streams of routed protocols, both directions.
+    pub(crate) live: Arc<AtomicUsize>,
+    requests: mpsc::Sender<OpenRequest>,
+    slots: Arc<Semaphore>,
+}
+
+/// What the connection's handler holds of a [`Link`].
+#[derive(Debug)]
+pub(crate) struct LinkEnd {
+    pub(crate) requests: mpsc::Receiver<OpenRequest>,
+    pub(crate) live: Arc<AtomicUsize>,
+}
+
+impl Link {
+    pub(crate) fn new(id: ConnectionId, addr: Multiaddr, relayed: bool, outbound: bool) -> (Self, LinkEnd) {
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let live = Arc::new(AtomicUsize::new(0));
+        let end = LinkEnd { requests: inbox, live: live.clone() };
+        let slots = Arc::new(Semaphore::new(OUTBOUND_STREAMS));
+        (Self { id, addr, relayed, outbound, since: Instant::now(), live, requests, slots }, end)
+    }
+
+    /// Streams that are open on it.
+    pub(crate) fn streams(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// `None` when the connection ended before a stream came.
+    async fn open(&self, protocols: Arc<[StreamProtocol]>) -> Option<Result<(StreamProtocol, Stream), OpenError>> {
+        let slot = self.slots.clone().acquire_owned().await.ok()?;
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(OpenRequest { protocols, reply }).await.ok()?;
+        let opened = answer.await.ok()?;
+        Some(opened.map(|(protocol, stream)| {
+            metrics::counter!("goop_net_streams_opened").increment(1);
+            (protocol, Stream::opened(stream, Ticket::new(self.live.clone(), Some(slot))))
+        }))
+    }
+}
+
+/// What is known of a connected peer.
+#[derive(Debug, Default)]
+struct Connected {
+    links: Vec<Link>,
+    /// The newest list identify brought.
+    protocols: Option<Arc<[StreamProtocol]>>,
+}
+
+/// Every connection, by peer.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    peers: RwLock<HashMap<PeerId, Connected>>,
+}
+
+impl Links {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<PeerId, Connected>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<PeerId, Connected>> {
+        self.peers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, peer: PeerId, link: Link) {
+        self.write().entry(peer).or_default().links.push(link);
+    }
+
+    /// A connection ended; what identify said goes with the last one, because the peer may come back as another
+    /// version.
+    pub(crate) fn remove(&self, peer: &PeerId, id: ConnectionId) {
+        let mut peers = self.write();
+        let Some(connected) = peers.get_mut(peer) else { return };
+        connected.links.retain(|link| link.id != id);
+        if connected.links.is_empty() {
+            peers.remove(peer);
+        }
+    }
+
+    /// Takes a list from identify. A Go peer sends it several times while it starts (network.md 2.3), so each one
+    /// replaces the last.
+    pub(crate) fn learn_protocols(&self, peer: &PeerId, list: Vec<StreamProtocol>) {
+        if let Some(connected) = self.write().get_mut(peer) {
+            connected.protocols = Some(list.into());
+        }
+    }
+
+    pub(crate) fn speaks(&self, peer: &PeerId, protocol: &str) -> Option<bool> {
+        let peers = self.read();
+        let list = peers.get(peer)?.protocols.as_ref()?;
+        Some(list.iter().any(|spoken| spoken.as_ref() == protocol))
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.read().contains_key(peer)
+    }
+
+    /// A connection without a relay, as the Go program counts "connected".
+    pub(crate) fn is_direct(&self, peer: &PeerId) -> bool {
+        self.read().get(peer).is_some_and(|connected| connected.links.iter().any(|link| !link.relayed))
+    }
+
+    /// Whether any stream of a routed protocol is open.
+    pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
+        self.read().get(peer).is_some_and(|connected| connected.links.iter().any(|link| link.streams() > 0))
+    }
+
+    /// Connected peers.
+    pub(crate) fn count(&self) -> usize {
+        self.read().len()
+    }
+
+    /// A picture of everything, for the topology and the diagnosis.
+    pub(crate) fn snapshot(&self) -> Vec<(PeerId, Vec<Link>)> {
+        let peers = self.read();
+        let mut all: Vec<_> = peers.iter().map(|(peer, connected)| (*peer, connected.links.clone())).collect();
+        all.sort_by_cached_key(|(peer, _)| peer.to_base58());
+        all
+    }
+
+    /// The connection to use: a direct one before a relayed one, the newest first, because a peer that came back made a
+    /// new one and its old one may be dead without knowing.
+    fn best(&self, peer: &PeerId) -> Option<Link> {
+        let peers = self.read();
+        let links = &peers.get(peer)?.links;
+        let mut usable = links.iter().rev().filter(|link| !link.requests.is_closed());
+        usable.clone().find(|link| !link.relayed).or_else(|| usable.next()).cloned()
+    }
+}
+
+/// Opens streams for handles and for the host's own tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct Opener {
+    pub(crate) me: PeerId,
+    pub(crate) links: Arc<Links>,
+    /// Weak, so that the host's own tasks do not keep it alive.
+    pub(crate) commands: mpsc::WeakSender<Command>,
+}
+
+impl Opener {
+    /// See [`Net::open`](crate::Net::open). Cancel-safe: what was asked for and not taken is closed.
+    pub(crate) async fn open(
+        &self,
+        peer: PeerId,
+        protocols: &[StreamProtocol],
+    ) -> Result<(StreamProtocol, Stream), OpenError> {
+        let opened = timeout(OPEN_DEADLINE, self.try_open(peer, protocols)).await;
+        opened.unwrap_or_else(|_| Err(OpenError::Failed(format!("no answer within {} s", OPEN_DEADLINE.as_secs()))))
+    }
+
+    async fn try_open(
+        &self,
+        peer: PeerId,
+        protocols: &[StreamProtocol],
+    ) -> Result<(StreamProtocol, Stream), OpenError> {
+        if peer == self.me {
+            return Err(OpenError::Unreachable("that is this peer itself".to_owned()));
+        }
+        let protocols: Arc<[StreamProtocol]> = protocols.into();
+        for _ in 0..ATTEMPTS {
+            let Some(link) = self.links.best(&peer) else {
+                self.connect(peer).await?;
+                continue;
+            };
+            if let Some(answer) = link.open(protocols.clone()).await {
+                return answer;
+            }
+        }
+        Err(OpenError::Failed("it breaks as soon as it is there".to_owned()))
+    }
+
+    /// Waits for a connection; all who wait share one dial.
+    async fn connect(&self, peer: PeerId) -> Result<(), OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.upgrade().ok_or(OpenError::Closed)?;
+        commands.send(Command::Connect(peer, reply)).await.map_err(|_| OpenError::Closed)?;
+        drop(commands);
+        answer.await.map_err(|_| OpenError::Closed)?
+    }
+}
