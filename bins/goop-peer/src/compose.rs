@@ -142,7 +142,7 @@ impl Peer {
                 keys: self.keys.clone(),
             }),
             logs,
-            profile_changed: Arc::new(move || drop(changed.send_replace(()))),
+            profile_changed: Arc::new(move || changed.send_replace(())),
             metrics: self.metrics.clone(),
             data_folder: folder.root().join(DATA_FOLDER),
             version: VERSION,

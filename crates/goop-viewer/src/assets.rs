@@ -9,7 +9,7 @@ use rust_embed::RustEmbed;
 use crate::reply::not_found;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/assets"]
+#[folder = "assets/"]
 struct Assets;
 
 /// Pages of the control origin: own scripts and styles only, no HTML from strings (Trusted Types), sites in frames.
