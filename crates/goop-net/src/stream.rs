@@ -23,6 +23,9 @@ pub(crate) type Raw = Compat<libp2p::Stream>;
 /// - A stream from [`Net::open`](crate::Net::open) that is dropped is reset, which tells the other side that nobody
 ///   waits any more. To leave politely, [`finish`](Stream::finish) first.
 /// - [`reset`](Stream::reset) says that what was sent is not the whole.
+///
+/// Over QUIC a reset looks like an end: the library below offers no other way. A protocol must therefore show by itself
+/// (a length, a last chunk) that an answer is whole.
 #[derive(Debug)]
 pub struct Stream {
     /// `None` only after `reset`, which consumes the stream, and while dropping.
@@ -72,7 +75,7 @@ impl Stream {
         self.shutdown().await
     }
 
-    /// Ends the stream at once; the other side sees an error, not an end.
+    /// Ends the stream at once; over TCP the other side sees an error, not an end.
     pub fn reset(mut self) {
         self.home = None;
     }

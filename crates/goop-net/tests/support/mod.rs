@@ -1,0 +1,127 @@
+//! Hosts on 127.0.0.1 for tests, and waiting for conditions.
+
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs)]
+
+use std::future::Future;
+use std::time::Duration;
+
+use goop_identity::Keypair;
+use goop_net::{
+    Caller, Discovery, Listen, LocalProfile, Net, NetConfig, PeerId, RouteLimits, Router, Stream, StreamProtocol,
+    Transports, content,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longest a condition may take to come true on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const ECHO: StreamProtocol = StreamProtocol::new("/test/echo/1.0.0");
+pub const OTHER: StreamProtocol = StreamProtocol::new("/test/other/1.0.0");
+
+/// Settings of a host that stays on this machine and is found by nobody.
+pub fn config() -> NetConfig {
+    NetConfig {
+        listen: Listen::Loopback { port: 0 },
+        discovery: Discovery::Off,
+        ..NetConfig::new(Keypair::generate_ed25519())
+    }
+}
+
+pub fn config_of(keypair: &Keypair) -> NetConfig {
+    NetConfig { keypair: keypair.clone(), ..config() }
+}
+
+pub fn over(transports: Transports) -> NetConfig {
+    NetConfig { transports, ..config() }
+}
+
+/// A host that listens and says its name.
+pub async fn start(config: NetConfig, router: Router, name: &'static str) -> Net {
+    let content = StreamProtocol::new(content::PROTOCOL);
+    let say = move |caller: Caller, stream: Stream| async move {
+        content::serve(caller.peer, stream, name).await.unwrap();
+    };
+    let router = router.route(content, RouteLimits::default(), say);
+    let net = Net::start(config, router).await.unwrap();
+    net.announce(profile(name));
+    within("listening", net.listening().wait_for(|addrs| !addrs.is_empty())).await.unwrap();
+    net
+}
+
+pub fn profile(name: &str) -> LocalProfile {
+    LocalProfile { label: name.to_owned(), version: "1.2.3".to_owned(), ..LocalProfile::default() }
+}
+
+/// Tells `a` where `b` is.
+pub async fn introduce(a: &Net, b: &Net) {
+    a.add_known_addrs(b.local_peer_id(), b.listen_addrs()).await;
+}
+
+/// Two connected hosts over the same transports, the second one with `router`.
+pub async fn pair(transports: Transports, router: Router) -> (Net, Net) {
+    let (a, b) = (start(over(transports), Router::new(), "A").await, start(over(transports), router, "B").await);
+    connect(&a, &b).await;
+    (a, b)
+}
+
+pub async fn connect(a: &Net, b: &Net) {
+    introduce(a, b).await;
+    eventually("a connection", || a.is_connected(&b.local_peer_id()) && b.is_connected(&a.local_peer_id())).await;
+}
+
+pub async fn stop(nets: impl IntoIterator<Item = Net>) {
+    futures::future::join_all(nets.into_iter().map(async |net| net.shutdown(PATIENCE).await)).await;
+}
+
+/// The result of a future, or a failed test.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("no {what} within {PATIENCE:?}"),
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    within(what, async {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        while !condition() {
+            look.tick().await;
+        }
+    })
+    .await;
+}
+
+/// The row of a peer once it looks as wished.
+pub async fn row(net: &Net, peer: PeerId, what: &str, wished: impl Fn(&goop_net::PeerRow) -> bool) {
+    let mut changes = net.changes();
+    let seen = changes.wait_for(|rows| rows.iter().any(|row| row.id == peer && wished(row)));
+    let seen = tokio::time::timeout(PATIENCE, seen).await.map(|seen| seen.is_ok());
+    assert_eq!(seen, Ok(true), "{what}; the table says {:?}", net.peer(&peer));
+}
+
+/// Sends back what comes, to the end.
+pub async fn echo(_: Caller, mut stream: Stream) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = stream.read(&mut buffer).await.unwrap();
+        if read == 0 {
+            return;
+        }
+        stream.write_all(&buffer[..read]).await.unwrap();
+    }
+}
+
+/// Asks an echo and checks the answer, up to the end of the stream.
+pub async fn ask_echo(net: &Net, peer: PeerId, text: &[u8]) {
+    let (_, stream) = net.open(peer, &[ECHO]).await.unwrap();
+    let (mut from, mut to) = tokio::io::split(stream);
+    let ask = async {
+        to.write_all(text).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let mut answer = Vec::new();
+    let hear = async { from.read_to_end(&mut answer).await.unwrap() };
+    within("an answer", async { tokio::join!(ask, hear) }).await;
+    assert_eq!(answer, text);
+}
