@@ -17,7 +17,9 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     steps.step("set up", setup::test_bed)?;
     steps.step("functions and crates", || {
         let mut command = cargo(&["test", "--workspace", "--quiet"]);
-        command.args(filter).env("BOLERO_RANDOM_TEST_TIME_MS", FUZZ_BRIEFLY.to_string());
+        command
+            .args(filter)
+            .env("BOLERO_RANDOM_TEST_TIME_MS", FUZZ_BRIEFLY.to_string());
         run(&mut command)
     })?;
     if filter.is_none() {
@@ -30,18 +32,39 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
 /// The test bed with real processes.
 pub(crate) fn e2e(net: bool, browser: bool, filter: Option<&str>) -> Result<()> {
     setup::test_bed()?;
-    run(&mut cargo(&["build", "--quiet", "--package", "goop2", "--package", "goop-peer", "--package", "goop-e2e"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "goop2",
+        "--package",
+        "goop-peer",
+        "--package",
+        "goop-e2e",
+    ]))?;
     let built = target_dir().join("debug");
     let mut command = Command::new(built.join("goop-e2e"));
     command.arg("--bin-dir").arg(&built);
-    command.args(net.then_some("--net")).args(browser.then_some("--browser")).args(filter);
+    command
+        .args(net.then_some("--net"))
+        .args(browser.then_some("--browser"))
+        .args(filter);
     run(&mut command)
 }
 
 /// The figures.
 pub(crate) fn bench(name: Option<&str>) -> Result<()> {
     setup::test_bed()?;
-    run(&mut cargo(&["build", "--release", "--package", "goop2", "--package", "goop-peer", "--package", "goop-bench"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "goop2",
+        "--package",
+        "goop-peer",
+        "--package",
+        "goop-bench",
+    ]))?;
     let built = target_dir().join("release");
     let mut command = Command::new(built.join("goop-bench"));
     command.arg("--bin-dir").arg(&built).args(name);
@@ -51,7 +74,9 @@ pub(crate) fn bench(name: Option<&str>) -> Result<()> {
 /// Random and mutated input for longer.
 pub(crate) fn fuzz(target: Option<&str>, seconds: u64) -> Result<()> {
     let mut command = cargo(&["test", "--workspace", "--test", "fuzz"]);
-    command.args(target).env("BOLERO_RANDOM_TEST_TIME_MS", (seconds * 1_000).to_string());
+    command
+        .args(target)
+        .env("BOLERO_RANDOM_TEST_TIME_MS", (seconds * 1_000).to_string());
     command.env("BOLERO_RANDOM_ITERATIONS", u64::MAX.to_string());
     run(&mut command)
 }
@@ -62,12 +87,31 @@ pub(crate) fn ci() -> Result<()> {
     steps.step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     steps.step("set up", setup::everything)?;
     steps.step("lints", || {
-        run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))
+        run(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ]))
     })?;
     steps.step("documentation", || {
-        run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))
+        run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "--deny warnings"))
     })?;
-    steps.step("dependencies", || run(&mut cargo(&["deny", "--log-level", "error", "check", "licenses", "bans", "sources"])))?;
+    steps.step("dependencies", || {
+        run(&mut cargo(&[
+            "deny",
+            "--log-level",
+            "error",
+            "check",
+            "licenses",
+            "bans",
+            "sources",
+        ]))
+    })?;
     steps.step("tests", || test(None))?;
     steps.table();
     Ok(())
@@ -93,6 +137,12 @@ impl Steps {
         for (name, took) in &self.done {
             eprintln!("{:>7.1} s  {name}", took.as_secs_f64());
         }
-        eprintln!("{:>7.1} s  in all", self.done.iter().map(|(_, took)| took.as_secs_f64()).sum::<f64>());
+        eprintln!(
+            "{:>7.1} s  in all",
+            self.done
+                .iter()
+                .map(|(_, took)| took.as_secs_f64())
+                .sum::<f64>()
+        );
     }
 }

@@ -10,7 +10,9 @@ use anyhow::{Context, Result, bail};
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest
+        .parent()
+        .map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// The cargo that runs us.
@@ -29,7 +31,10 @@ pub(crate) fn target_dir() -> PathBuf {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
     eprintln!("+ {name}");
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("{name} could not be started"))?;
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("{name} could not be started"))?;
     if !status.success() {
         bail!("{name} failed ({status})");
     }
@@ -37,9 +42,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
-    std::iter::once(program).chain(args).collect::<Vec<_>>().join(" ")
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let args = command
+        .get_args()
+        .map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once(program)
+        .chain(args)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The folder that `cargo xtask peer` makes when none is given.
@@ -53,9 +67,15 @@ pub(crate) fn peer(dir: Option<PathBuf>) -> Result<()> {
         Some(dir) => dir,
         None => sample()?,
     };
-    let program = target_dir().join("release").join(format!("goop2{}", env::consts::EXE_SUFFIX));
+    let program = target_dir()
+        .join("release")
+        .join(format!("goop2{}", env::consts::EXE_SUFFIX));
     // The terminal's Ctrl-C reaches the peer itself; we wait for how it ends.
-    let status = Command::new(&program).arg("peer").arg(&dir).status().context("goop2 could not be started")?;
+    let status = Command::new(&program)
+        .arg("peer")
+        .arg(&dir)
+        .status()
+        .context("goop2 could not be started")?;
     if !status.success() {
         bail!("the peer ended with {status}");
     }
@@ -67,7 +87,10 @@ fn sample() -> Result<PathBuf> {
     let copy = root().join(SAMPLE_COPY);
     if !copy.exists() {
         copy_tree(&root().join("fixtures/peers/sample"), &copy)?;
-        eprintln!("A sample peer was copied to {}; it is yours to change.", copy.display());
+        eprintln!(
+            "A sample peer was copied to {}; it is yours to change.",
+            copy.display()
+        );
     }
     Ok(copy)
 }
@@ -80,7 +103,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target).with_context(|| format!("{} cannot be copied", entry.path().display()))?;
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("{} cannot be copied", entry.path().display()))?;
         }
     }
     Ok(())

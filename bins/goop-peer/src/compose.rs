@@ -69,7 +69,10 @@ fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
     println!("Goop² v{VERSION}  ·  the ephemeral web");
     println!("Peer folder:   {}", folder.root().display());
     println!("Peer id:       {}", peer.net.local_peer_id());
-    println!("Name:          {}", Profile::of(&folder.config().current()).label);
+    println!(
+        "Name:          {}",
+        Profile::of(&folder.config().current()).label
+    );
     if let Some(viewer) = viewer {
         if let Some(public) = viewer.public_addr() {
             println!("Published on:  http://{public}/  (your site only)");
@@ -102,14 +105,25 @@ impl Peer {
         let site_root = folder.resolve(&config.paths.site_root);
         std::fs::create_dir_all(&site_root)
             .with_context(|| format!("the site folder {} cannot be made", site_root.display()))?;
-        let hidden = [&config.lua.script_dir, &config.paths.site_source, &config.paths.site_stage];
+        let hidden = [
+            &config.lua.script_dir,
+            &config.paths.site_source,
+            &config.paths.site_stage,
+        ];
         let hidden = hidden.map(|path| folder.resolve(path));
         let site = Site::open(&site_root, &hidden)
             .with_context(|| format!("the site folder {} cannot be opened", site_root.display()))?;
         let avatar = AvatarFile::open(&folder.root().join(AVATAR_FILE));
-        let served = Served { site, avatar: avatar.clone() };
+        let served = Served {
+            site,
+            avatar: avatar.clone(),
+        };
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
-        let net = Net::start(net_config(folder, config, &identity), router(served.clone(), folder.config().clone(), keys.clone())).await?;
+        let net = Net::start(
+            net_config(folder, config, &identity),
+            router(served.clone(), folder.config().clone(), keys.clone()),
+        )
+        .await?;
         keys.connect(net.clone());
         let peer = Self {
             config: folder.config().clone(),
@@ -172,27 +186,37 @@ impl Peer {
 
     fn announce(&self) {
         let profile = Profile::of(&self.config.current());
-        let hash = self.avatar.current().map(|avatar| avatar.hash.as_str().to_owned());
-        self.net
-            .announce(LocalProfile {
-                label: profile.label,
-                email: profile.email,
-                avatar_hash: hash.unwrap_or_default(),
-                video_disabled: profile.video_disabled,
-                active_template: profile.active_template,
-                encryption_supported: self.identity.nacl.is_some(),
-                version: VERSION.to_owned(),
-            });
+        let hash = self
+            .avatar
+            .current()
+            .map(|avatar| avatar.hash.as_str().to_owned());
+        self.net.announce(LocalProfile {
+            label: profile.label,
+            email: profile.email,
+            avatar_hash: hash.unwrap_or_default(),
+            video_disabled: profile.video_disabled,
+            active_template: profile.active_template,
+            encryption_supported: self.identity.nacl.is_some(),
+            version: VERSION.to_owned(),
+        });
     }
 }
 
 fn net_config(folder: &PeerFolder, config: &Config, identity: &Identity) -> NetConfig {
     let seconds = |value: i64| Duration::from_secs(u64::try_from(value).unwrap_or_default());
     let grace = config.viewer.peer_offline_grace_min;
-    let grace = if (1..=60).contains(&grace) { grace } else { DEFAULT_GRACE_MIN };
+    let grace = if (1..=60).contains(&grace) {
+        grace
+    } else {
+        DEFAULT_GRACE_MIN
+    };
     NetConfig {
-        listen: Listen::Lan { port: u16::try_from(config.p2p.listen_port).unwrap_or_default() },
-        discovery: Discovery::Mdns { tag: config.p2p.mdns_tag.clone() },
+        listen: Listen::Lan {
+            port: u16::try_from(config.p2p.listen_port).unwrap_or_default(),
+        },
+        discovery: Discovery::Mdns {
+            tag: config.p2p.mdns_tag.clone(),
+        },
         topic: config.presence.topic.clone(),
         ttl: seconds(config.presence.ttl_seconds),
         heartbeat: seconds(config.presence.heartbeat_seconds),

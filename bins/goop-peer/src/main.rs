@@ -29,6 +29,10 @@ fn main() -> ExitCode {
         eprintln!("Error: a peer folder is required\nUsage: goop-peer <peer-directory>");
         return ExitCode::FAILURE;
     };
-    let viewer = if args.no_viewer { goop_peer::ViewerSwitch::Off } else { goop_peer::ViewerSwitch::On };
+    let viewer = if args.no_viewer {
+        goop_peer::ViewerSwitch::Off
+    } else {
+        goop_peer::ViewerSwitch::On
+    };
     goop_peer::run_to_exit(&goop_peer::Options { dir, viewer })
 }

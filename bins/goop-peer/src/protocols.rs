@@ -13,12 +13,18 @@ use goop_identity::{PeerId, Profile};
 use goop_net::{Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
-use goop_site::{DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, avatar, http as site_http, protocol};
+use goop_site::{
+    DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, avatar, http as site_http,
+    protocol,
+};
 use goop_viewer::Neighbours;
 
 /// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
 fn http_limits() -> RouteLimits {
-    RouteLimits { per_peer: 128, ..RouteLimits::default() }
+    RouteLimits {
+        per_peer: 128,
+        ..RouteLimits::default()
+    }
 }
 
 /// Every protocol this peer speaks.
@@ -76,7 +82,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(own: Option<NaclKeys>) -> Self {
-        Self { own, net: OnceLock::new() }
+        Self {
+            own,
+            net: OnceLock::new(),
+        }
     }
 
     pub(crate) fn connect(&self, net: Net) {
@@ -85,8 +94,15 @@ impl Keys {
     }
 
     fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
-        let row = self.net.get()?.peer(peer).filter(|row| !row.public_key.is_empty())?;
-        Some((NaclPublic::from_base64(&row.public_key).ok()?, row.encryption_supported))
+        let row = self
+            .net
+            .get()?
+            .peer(peer)
+            .filter(|row| !row.public_key.is_empty())?;
+        Some((
+            NaclPublic::from_base64(&row.public_key).ok()?,
+            row.encryption_supported,
+        ))
     }
 }
 
@@ -137,13 +153,21 @@ pub(crate) struct Neighbourhood {
 }
 
 impl Neighbours for Neighbourhood {
-    fn fetch(&self, peer: PeerId, request: SiteRequest) -> BoxFuture<'_, Result<axum::http::Response<Body>, VisitError>> {
+    fn fetch(
+        &self,
+        peer: PeerId,
+        request: SiteRequest,
+    ) -> BoxFuture<'_, Result<axum::http::Response<Body>, VisitError>> {
         Box::pin(async move { Ok(self.visitor.fetch(peer, request).await?.map(Body::new)) })
     }
 
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
         Box::pin(async move {
-            match self.pictures.get(peer, &announced, &self.dialer, &*self.keys).await {
+            match self
+                .pictures
+                .get(peer, &announced, &self.dialer, &*self.keys)
+                .await
+            {
                 Ok(picture) => picture,
                 Err(error) => {
                     tracing::debug!(%peer, %error, "a picture could not be fetched");

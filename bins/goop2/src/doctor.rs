@@ -44,17 +44,25 @@ pub(crate) fn run(dir: &Path) -> ExitCode {
             }
         }
     }
-    if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if broken {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> Config {
     let config = match ConfigStore::open(&dir.join(CONFIG_FILE)) {
         Ok(store) => {
-            findings.push(Finding::Good("goop.json can be read and makes sense".to_owned()));
+            findings.push(Finding::Good(
+                "goop.json can be read and makes sense".to_owned(),
+            ));
             (*store.current()).clone()
         }
         Err(_) if dir.is_dir() && !dir.join(CONFIG_FILE).exists() => {
-            findings.push(Finding::Note("there is no goop.json yet; the first start writes one".to_owned()));
+            findings.push(Finding::Note(
+                "there is no goop.json yet; the first start writes one".to_owned(),
+            ));
             return Config::default();
         }
         Err(error) => {
@@ -65,16 +73,26 @@ fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> Config {
     match PeerFolder::open(dir) {
         Ok(folder) => {
             let site = folder.resolve(&config.paths.site_root);
-            findings.push(Finding::Good("the folder can be locked and written".to_owned()));
+            findings.push(Finding::Good(
+                "the folder can be locked and written".to_owned(),
+            ));
             findings.push(if site.join("index.html").is_file() {
-                Finding::Good(format!("your site begins with {}", site.join("index.html").display()))
+                Finding::Good(format!(
+                    "your site begins with {}",
+                    site.join("index.html").display()
+                ))
             } else {
-                Finding::Note(format!("{} is missing: visitors of your site get \"not found\"", site.join("index.html").display()))
+                Finding::Note(format!(
+                    "{} is missing: visitors of your site get \"not found\"",
+                    site.join("index.html").display()
+                ))
             });
             look_at_key(&folder.resolve(&config.identity.key_file), findings);
         }
         Err(FolderError::InUse { pid, .. }) => {
-            findings.push(Finding::Note(format!("a peer is running on this folder (process {pid}); ports below are its own")));
+            findings.push(Finding::Note(format!(
+                "a peer is running on this folder (process {pid}); ports below are its own"
+            )));
         }
         Err(error) => findings.push(Finding::Bad(error.to_string())),
     }
@@ -90,25 +108,44 @@ fn look_at_key(path: &Path, findings: &mut Vec<Finding>) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Finding::Note("there is no identity key yet; the first start makes one".to_owned())
         }
-        Err(error) => Finding::Bad(format!("the identity key {} cannot be read: {error}", path.display())),
+        Err(error) => Finding::Bad(format!(
+            "the identity key {} cannot be read: {error}",
+            path.display()
+        )),
     });
 }
 
 fn look_at_ports(config: &Config, findings: &mut Vec<Finding>) {
     match u16::try_from(config.p2p.listen_port) {
-        Ok(0) => findings.push(Finding::Good("other peers connect to a free port, a new one at each start".to_owned())),
+        Ok(0) => findings.push(Finding::Good(
+            "other peers connect to a free port, a new one at each start".to_owned(),
+        )),
         Ok(port) => findings.push(match TcpListener::bind(("0.0.0.0", port)) {
-            Ok(_) => Finding::Good(format!("port {port} is free for other peers (open it in your firewall, TCP and UDP)")),
-            Err(error) => Finding::Bad(format!("port {port} (p2p.listen_port) cannot be used: {error}")),
+            Ok(_) => Finding::Good(format!(
+                "port {port} is free for other peers (open it in your firewall, TCP and UDP)"
+            )),
+            Err(error) => Finding::Bad(format!(
+                "port {port} (p2p.listen_port) cannot be used: {error}"
+            )),
         }),
         Err(_) => findings.push(Finding::Bad("p2p.listen_port is no port".to_owned())),
     }
     let addr = config.viewer.http_addr.trim();
-    let wanted = if addr.is_empty() { "127.0.0.1:8080".to_owned() } else if addr.starts_with(':') { format!("127.0.0.1{addr}") } else { addr.to_owned() };
+    let wanted = if addr.is_empty() {
+        "127.0.0.1:8080".to_owned()
+    } else if addr.starts_with(':') {
+        format!("127.0.0.1{addr}")
+    } else {
+        addr.to_owned()
+    };
     findings.push(match TcpListener::bind(&wanted) {
         Ok(_) => Finding::Good(format!("the pages can be shown on {wanted}")),
-        Err(_) if addr.is_empty() => Finding::Note(format!("{wanted} is taken; the pages get another port, printed at start")),
-        Err(error) => Finding::Bad(format!("the pages cannot be shown on {wanted} (viewer.http_addr): {error}")),
+        Err(_) if addr.is_empty() => Finding::Note(format!(
+            "{wanted} is taken; the pages get another port, printed at start"
+        )),
+        Err(error) => Finding::Bad(format!(
+            "the pages cannot be shown on {wanted} (viewer.http_addr): {error}"
+        )),
     });
 }
 
@@ -120,10 +157,17 @@ fn look_at_network(config: &Config, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return;
+    };
     let health = runtime.block_on(look_around(service));
     for (name, address) in &health.interfaces {
-        findings.push(Finding::Good(format!("multicast works on {name} ({address})")));
+        findings.push(Finding::Good(format!(
+            "multicast works on {name} ({address})"
+        )));
     }
     for problem in &health.problems {
         findings.push(if health.interfaces.is_empty() {
@@ -146,7 +190,9 @@ async fn look_around(service: Service) -> MdnsHealth {
 }
 
 fn look_at_names(findings: &mut Vec<Finding>) {
-    let resolves = ("goop2-doctor.localhost", 80).to_socket_addrs().is_ok_and(|mut addrs| addrs.all(|addr| addr.ip().is_loopback()));
+    let resolves = ("goop2-doctor.localhost", 80)
+        .to_socket_addrs()
+        .is_ok_and(|mut addrs| addrs.all(|addr| addr.ip().is_loopback()));
     findings.push(if resolves {
         Finding::Good("names below localhost resolve, so every site gets an origin of its own".to_owned())
     } else {

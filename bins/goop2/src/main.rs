@@ -63,7 +63,11 @@ fn main() -> ExitCode {
 
 /// Reads the command line, the older spellings included.
 fn read(given: &[String]) -> Result<Args, EarlyExit> {
-    let spelled: Vec<&str> = given.iter().enumerate().map(|(at, word)| modern(at, word)).collect();
+    let spelled: Vec<&str> = given
+        .iter()
+        .enumerate()
+        .map(|(at, word)| modern(at, word))
+        .collect();
     Args::from_args(&["goop2"], &spelled)
 }
 
@@ -84,8 +88,15 @@ fn obey(args: Args) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match args.command {
-        Some(Command::Peer(PeerCommand { dir: Some(dir), no_viewer })) => {
-            let viewer = if no_viewer { ViewerSwitch::Off } else { ViewerSwitch::On };
+        Some(Command::Peer(PeerCommand {
+            dir: Some(dir),
+            no_viewer,
+        })) => {
+            let viewer = if no_viewer {
+                ViewerSwitch::Off
+            } else {
+                ViewerSwitch::On
+            };
             goop_peer::run_to_exit(&Options { dir, viewer })
         }
         Some(Command::Peer(_)) => missing_directory("peer"),
@@ -99,7 +110,9 @@ fn obey(args: Args) -> ExitCode {
 }
 
 fn missing_directory(command: &str) -> ExitCode {
-    eprintln!("Error: {command} command requires directory path\nUsage: goop2 {command} <peer-directory>");
+    eprintln!(
+        "Error: {command} command requires directory path\nUsage: goop2 {command} <peer-directory>"
+    );
     ExitCode::FAILURE
 }
 
@@ -139,10 +152,16 @@ mod tests {
         let got = match read(&words) {
             Ok(Args { version: true, .. }) => "version".to_owned(),
             Ok(Args { command: None, .. }) => "help".to_owned(),
-            Ok(Args { command: Some(Command::Peer(peer)), .. }) => {
+            Ok(Args {
+                command: Some(Command::Peer(peer)),
+                ..
+            }) => {
                 format!("peer {:?} viewer={}", peer.dir, !peer.no_viewer)
             }
-            Ok(Args { command: Some(Command::Doctor(doctor)), .. }) => format!("doctor {:?}", doctor.dir),
+            Ok(Args {
+                command: Some(Command::Doctor(doctor)),
+                ..
+            }) => format!("doctor {:?}", doctor.dir),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };

@@ -37,7 +37,8 @@ impl AvatarHash {
     /// Reads an announced hash; `None` unless it is exactly 16 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let right = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let right =
+            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         right.then(|| Self(text.to_owned()))
     }
 
@@ -80,7 +81,21 @@ pub fn sniff_image(bytes: &[u8]) -> Option<&'static str> {
         [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => Some("image/png"),
         [0xFF, 0xD8, 0xFF, ..] => Some("image/jpeg"),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
         _ => None,
     }
 }
@@ -102,7 +117,10 @@ impl AvatarFile {
     /// The picture at `path`, which need not exist.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        Self { path: path.to_owned(), seen: Arc::default() }
+        Self {
+            path: path.to_owned(),
+            seen: Arc::default(),
+        }
     }
 
     /// The picture as it is on disk now; `None` when there is none, or it is no picture, or it is too large.
@@ -122,13 +140,21 @@ impl AvatarFile {
 
     fn read(&self) -> Option<Avatar> {
         let mut bytes = Vec::new();
-        fs::File::open(&self.path).ok()?.take(MAX_REMOTE as u64 + 1).read_to_end(&mut bytes).ok()?;
+        fs::File::open(&self.path)
+            .ok()?
+            .take(MAX_REMOTE as u64 + 1)
+            .read_to_end(&mut bytes)
+            .ok()?;
         if bytes.len() > MAX_REMOTE {
             tracing::warn!(path = %self.path.display(), "avatar.png is larger than others accept; it is not shown");
             return None;
         }
         let content_type = sniff_image(&bytes)?;
-        Some(Avatar { hash: AvatarHash::of(&bytes), bytes: Bytes::from(bytes), content_type })
+        Some(Avatar {
+            hash: AvatarHash::of(&bytes),
+            bytes: Bytes::from(bytes),
+            content_type,
+        })
     }
 
     /// Replaces the picture.
@@ -165,8 +191,8 @@ impl AvatarFile {
 
 /// The colours a drawn avatar may have, in the order the Go program picks from (peer-directory.md 7).
 const PALETTE: [&str; 14] = [
-    "#e74c3c", "#e67e22", "#f1c40f", "#2ecc71", "#1abc9c", "#3498db", "#9b59b6", "#e91e63", "#00bcd4", "#ff5722",
-    "#607d8b", "#795548", "#8bc34a", "#673ab7",
+    "#e74c3c", "#e67e22", "#f1c40f", "#2ecc71", "#1abc9c", "#3498db", "#9b59b6", "#e91e63",
+    "#00bcd4", "#ff5722", "#607d8b", "#795548", "#8bc34a", "#673ab7",
 ];
 
 /// The picture of somebody who has none: a coloured disc with initials, as an SVG document.
@@ -191,7 +217,11 @@ fn initials(label: &str) -> String {
     let letters: String = match (words.next(), words.next()) {
         (None, _) => "?".to_owned(),
         (Some(one), None) => one.chars().take(2).collect(),
-        (Some(first), Some(second)) => first.chars().take(1).chain(second.chars().take(1)).collect(),
+        (Some(first), Some(second)) => first
+            .chars()
+            .take(1)
+            .chain(second.chars().take(1))
+            .collect(),
     };
     letters.to_uppercase()
 }

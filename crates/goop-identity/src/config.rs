@@ -21,7 +21,8 @@ use crate::files::{self, Privacy};
 
 pub use document::escape_like_go;
 pub use sections::{
-    Config, IdentitySection, LuaSection, P2pSection, PathsSection, PresenceSection, ProfileSection, ViewerSection,
+    Config, IdentitySection, LuaSection, P2pSection, PathsSection, PresenceSection, ProfileSection,
+    ViewerSection,
 };
 
 /// Largest `goop.json` that is read. A full one takes about 2.5 KB.
@@ -44,7 +45,9 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// Not JSON, or not the right shape. The file was left alone.
-    #[error("{path} cannot be understood: {reason}. It was left alone; mend it or restore it from a backup")]
+    #[error(
+        "{path} cannot be understood: {reason}. It was left alone; mend it or restore it from a backup"
+    )]
     Malformed {
         /// The configuration file.
         path: PathBuf,
@@ -94,14 +97,26 @@ impl ConfigStore {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // Reading decides: an existing file in a read-only folder is fine, none at all is the error to tell.
             Err(_) if path.exists() => {}
-            Err(source) => return Err(ConfigError::Io { path: path.to_owned(), what: "written", source }),
+            Err(source) => {
+                return Err(ConfigError::Io {
+                    path: path.to_owned(),
+                    what: "written",
+                    source,
+                });
+            }
         }
         Self::open(path)
     }
 
     fn holding(path: &Path, config: Config) -> Self {
         let (current, _) = watch::channel(Arc::new(config));
-        Self { inner: Arc::new(Inner { path: path.to_owned(), writing: Mutex::new(()), current }) }
+        Self {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                writing: Mutex::new(()),
+                current,
+            }),
+        }
     }
 
     /// The newest known configuration.
@@ -135,7 +150,11 @@ impl ConfigStore {
     /// See [`ConfigError`]; file and current value stay as they were.
     pub fn update(&self, change: impl FnOnce(&mut Config)) -> Result<Arc<Config>, ConfigError> {
         let path = &self.inner.path;
-        let _thread = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _thread = self
+            .inner
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let _process = write_lock(path)?;
         let (before, unknown) = load(path)?;
         let mut after = before.clone();
@@ -143,8 +162,13 @@ impl ConfigStore {
         after.validate()?;
         if after != before {
             let text = document::write(&after, &unknown);
-            files::replace(path, text.as_bytes(), Privacy::Secret)
-                .map_err(|source| ConfigError::Io { path: path.clone(), what: "written", source })?;
+            files::replace(path, text.as_bytes(), Privacy::Secret).map_err(|source| {
+                ConfigError::Io {
+                    path: path.clone(),
+                    what: "written",
+                    source,
+                }
+            })?;
         }
         Ok(self.publish(after))
     }
@@ -162,10 +186,21 @@ impl ConfigStore {
 
 /// Reads a configuration and, beside it, the document it came from (for the fields nobody here knows).
 fn load(path: &Path) -> Result<(Config, Map<String, Value>), ConfigError> {
-    let io = |source| ConfigError::Io { path: path.to_owned(), what: "read", source };
+    let io = |source| ConfigError::Io {
+        path: path.to_owned(),
+        what: "read",
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
-    decode(&bytes).map_err(|reason| ConfigError::Malformed { path: path.to_owned(), reason })
+    File::open(path)
+        .map_err(io)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    decode(&bytes).map_err(|reason| ConfigError::Malformed {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 /// Decodes the bytes of a `goop.json` without validating the values. Total: any bytes give a value or a reason.
@@ -187,10 +222,19 @@ pub fn encode(config: &Config, from: &Map<String, Value>) -> String {
 
 /// Holds the lock between processes until dropped.
 fn write_lock(path: &Path) -> Result<File, ConfigError> {
-    let io = |source| ConfigError::Io { path: path.to_owned(), what: "written", source };
+    let io = |source| ConfigError::Io {
+        path: path.to_owned(),
+        what: "written",
+        source,
+    };
     let real = fs::canonicalize(path).map_err(io)?;
     let lock = real.with_file_name(WRITE_LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock).map_err(io)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(lock)
+        .map_err(io)?;
     file.lock().map_err(io)?;
     Ok(file)
 }

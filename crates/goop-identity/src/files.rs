@@ -44,12 +44,20 @@ pub fn replace(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
 /// As [`replace`], and when the file exists.
 pub fn create_new(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
     let temporary = write_temporary(path, bytes, privacy)?;
-    temporary.persist_noclobber(path).map_err(|error| error.error)?;
+    temporary
+        .persist_noclobber(path)
+        .map_err(|error| error.error)?;
     sync_folder(path)
 }
 
-fn write_temporary(target: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<tempfile::NamedTempFile> {
-    let mut temporary = tempfile::Builder::new().prefix(".goop-").tempfile_in(folder_of(target))?;
+fn write_temporary(
+    target: &Path,
+    bytes: &[u8],
+    privacy: Privacy,
+) -> io::Result<tempfile::NamedTempFile> {
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".goop-")
+        .tempfile_in(folder_of(target))?;
     temporary.write_all(bytes)?;
     #[cfg(unix)]
     temporary.as_file().set_permissions(privacy.permissions())?;

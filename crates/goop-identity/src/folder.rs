@@ -63,7 +63,11 @@ impl PeerFolder {
         let root = existing_folder(dir)?;
         let lock = lock(&root)?;
         let config = ConfigStore::open_or_create(&root.join(CONFIG_FILE))?;
-        Ok(Self { root, config, _lock: lock })
+        Ok(Self {
+            root,
+            config,
+            _lock: lock,
+        })
     }
 
     /// The folder as an absolute path.
@@ -93,13 +97,19 @@ pub fn existing_folder(dir: &Path) -> Result<PathBuf, FolderError> {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     match fs::canonicalize(&absolute) {
         Ok(root) if root.is_dir() => Ok(root),
-        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Err(FolderError::Io { dir: absolute, source }),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Err(FolderError::Io {
+            dir: absolute,
+            source,
+        }),
         _ => Err(FolderError::Missing(absolute)),
     }
 }
 
 fn lock(root: &Path) -> Result<File, FolderError> {
-    let io = |source| FolderError::Io { dir: root.to_owned(), source };
+    let io = |source| FolderError::Io {
+        dir: root.to_owned(),
+        source,
+    };
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -113,8 +123,15 @@ fn lock(root: &Path) -> Result<File, FolderError> {
             let mut pid = String::new();
             // What it says is only for the message.
             let _ = file.take(MAX_LOCK_TEXT).read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "(unknown)".to_owned() } else { pid.trim().to_owned() };
-            return Err(FolderError::InUse { dir: root.to_owned(), pid });
+            let pid = if pid.trim().is_empty() {
+                "(unknown)".to_owned()
+            } else {
+                pid.trim().to_owned()
+            };
+            return Err(FolderError::InUse {
+                dir: root.to_owned(),
+                pid,
+            });
         }
         Err(fs::TryLockError::Error(source)) => return Err(io(source)),
     }

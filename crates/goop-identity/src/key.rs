@@ -50,14 +50,21 @@ pub enum KeyError {
 /// # Errors
 /// An existing file that cannot be read or decoded is an error, never a reason to write.
 pub fn load_or_create(path: &Path) -> Result<Keypair, KeyError> {
-    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
     match read(path) {
         Ok(bytes) => {
             let key = decode(&bytes).map_err(|error| at(error, path))?;
             match files::tighten(path) {
-                Ok(true) => tracing::warn!(path = %path.display(), "the identity key was readable by others; tightened"),
+                Ok(true) => {
+                    tracing::warn!(path = %path.display(), "the identity key was readable by others; tightened")
+                }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(path = %path.display(), %error, "the identity key may be readable by others"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the identity key may be readable by others")
+                }
             }
             Ok(key)
         }
@@ -81,13 +88,18 @@ pub fn load_or_create(path: &Path) -> Result<Keypair, KeyError> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_KEY_FILE + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn at(error: KeyError, path: &Path) -> KeyError {
     match error {
-        KeyError::NotAKey { reason, .. } => KeyError::NotAKey { path: path.to_owned(), reason },
+        KeyError::NotAKey { reason, .. } => KeyError::NotAKey {
+            path: path.to_owned(),
+            reason,
+        },
         other => other,
     }
 }
@@ -97,7 +109,10 @@ fn at(error: KeyError, path: &Path) -> KeyError {
 /// # Errors
 /// [`KeyError::NotAKey`] for anything else.
 pub fn decode(bytes: &[u8]) -> Result<Keypair, KeyError> {
-    let refuse = |reason: String| KeyError::NotAKey { path: PathBuf::new(), reason };
+    let refuse = |reason: String| KeyError::NotAKey {
+        path: PathBuf::new(),
+        reason,
+    };
     if bytes.is_empty() {
         return Err(refuse("the file is empty".to_owned()));
     }
@@ -116,7 +131,9 @@ pub fn decode(bytes: &[u8]) -> Result<Keypair, KeyError> {
 }
 
 fn old_ed25519_data(bytes: &[u8]) -> Option<&[u8]> {
-    let data = bytes.strip_prefix(&ED25519_HEADER)?.strip_prefix(&[OLD_ED25519_DATA as u8])?;
+    let data = bytes
+        .strip_prefix(&ED25519_HEADER)?
+        .strip_prefix(&[OLD_ED25519_DATA as u8])?;
     (data.len() == OLD_ED25519_DATA).then_some(data)
 }
 
@@ -126,5 +143,8 @@ fn old_ed25519_data(bytes: &[u8]) -> Option<&[u8]> {
 /// [`KeyError::NotAKey`] for a kind of key that cannot be written (RSA).
 pub fn encode(key: &Keypair) -> Result<Vec<u8>, KeyError> {
     key.to_protobuf_encoding()
-        .map_err(|error| KeyError::NotAKey { path: PathBuf::new(), reason: error.to_string() })
+        .map_err(|error| KeyError::NotAKey {
+            path: PathBuf::new(),
+            reason: error.to_string(),
+        })
 }

@@ -41,7 +41,9 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("peer_id", &self.peer_id).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("peer_id", &self.peer_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,11 @@ impl Identity {
         let keypair = key::load_or_create(&folder.resolve(&config.identity.key_file))?;
         let peer_id = keypair.public().to_peer_id();
         let nacl = load_nacl(folder, &config)?;
-        Ok(Self { keypair, peer_id, nacl })
+        Ok(Self {
+            keypair,
+            peer_id,
+            nacl,
+        })
     }
 }
 
@@ -114,7 +120,11 @@ impl Profile {
     pub fn of(config: &Config) -> Self {
         let label = config.profile.label.trim();
         Self {
-            label: if label.is_empty() { DEFAULT_LABEL.to_owned() } else { label.to_owned() },
+            label: if label.is_empty() {
+                DEFAULT_LABEL.to_owned()
+            } else {
+                label.to_owned()
+            },
             email: config.profile.email.clone(),
             video_disabled: config.viewer.video_disabled,
             active_template: config.viewer.active_template.clone(),

@@ -157,7 +157,10 @@ struct Wire<'a> {
     signer_key: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -198,11 +201,16 @@ impl PresenceMessage {
             Ok(Value::Object(fields)) => Fields(fields),
             _ => return Err(PresenceError::NotJson),
         };
-        let kind = PresenceKind::parse(fields.text("type", MAX_TEXT)?.trim())
-            .ok_or(PresenceError::Field { field: "type", problem: "is not a kind of presence" })?;
-        let peer = fields
-            .peer("peerId")?
-            .ok_or(PresenceError::Field { field: "peerId", problem: "is required" })?;
+        let kind = PresenceKind::parse(fields.text("type", MAX_TEXT)?.trim()).ok_or(
+            PresenceError::Field {
+                field: "type",
+                problem: "is not a kind of presence",
+            },
+        )?;
+        let peer = fields.peer("peerId")?.ok_or(PresenceError::Field {
+            field: "peerId",
+            problem: "is required",
+        })?;
         Ok(Self {
             kind,
             peer,
@@ -242,7 +250,10 @@ impl PresenceMessage {
             goop_client_version: &self.goop_client_version,
             ts: self.ts,
             verified: self.verified,
-            signature: self.signature.as_ref().map(|signature| STANDARD.encode(&signature.bytes)),
+            signature: self
+                .signature
+                .as_ref()
+                .map(|signature| STANDARD.encode(&signature.bytes)),
             signer_key: self
                 .signature
                 .as_ref()
@@ -271,14 +282,19 @@ impl PresenceMessage {
         let public = keypair.public();
         let bytes = keypair.sign(&self.signed_bytes())?;
         let contained = key_within(&self.peer).is_some();
-        self.signature = Some(Signature { bytes, key: (!contained).then(|| public.encode_protobuf()) });
+        self.signature = Some(Signature {
+            bytes,
+            key: (!contained).then(|| public.encode_protobuf()),
+        });
         Ok(())
     }
 
     /// Whether the record carries a valid signature of the peer it is about.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        let Some(signature) = &self.signature else { return false };
+        let Some(signature) = &self.signature else {
+            return false;
+        };
         let key = match &signature.key {
             Some(key) => PublicKey::try_decode_protobuf(key).ok(),
             None => key_within(&self.peer),
@@ -309,7 +325,10 @@ fn key_within(peer: &PeerId) -> Option<PublicKey> {
 
 fn cut(text: &mut String, max: usize) {
     if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=max)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(end);
     }
 }
@@ -319,7 +338,11 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn find(&self, name: &str) -> Option<&Value> {
-        let mut found = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let mut found = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value);
         found.rfind(|value| !value.is_null())
     }
 
@@ -327,8 +350,14 @@ impl Fields {
         match self.find(field) {
             None => Ok(String::new()),
             Some(Value::String(text)) if text.len() <= max => Ok(text.clone()),
-            Some(Value::String(_)) => Err(PresenceError::Field { field, problem: "is too long" }),
-            Some(_) => Err(PresenceError::Field { field, problem: "must be a text" }),
+            Some(Value::String(_)) => Err(PresenceError::Field {
+                field,
+                problem: "is too long",
+            }),
+            Some(_) => Err(PresenceError::Field {
+                field,
+                problem: "must be a text",
+            }),
         }
     }
 
@@ -336,14 +365,20 @@ impl Fields {
         match self.find(field) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(PresenceError::Field { field, problem: "must be true or false" }),
+            Some(_) => Err(PresenceError::Field {
+                field,
+                problem: "must be true or false",
+            }),
         }
     }
 
     fn number(&self, field: &'static str) -> Result<i64, PresenceError> {
         match self.find(field) {
             None => Ok(0),
-            Some(value) => value.as_i64().ok_or(PresenceError::Field { field, problem: "must be a whole number" }),
+            Some(value) => value.as_i64().ok_or(PresenceError::Field {
+                field,
+                problem: "must be a whole number",
+            }),
         }
     }
 
@@ -353,11 +388,17 @@ impl Fields {
         if text.is_empty() {
             return Ok(None);
         }
-        parse_peer_id(text).map(Some).ok_or(PresenceError::Field { field, problem: "is not a peer id" })
+        parse_peer_id(text).map(Some).ok_or(PresenceError::Field {
+            field,
+            problem: "is not a peer id",
+        })
     }
 
     fn addrs(&self) -> Result<Vec<String>, PresenceError> {
-        let refuse = |problem| PresenceError::Field { field: "addrs", problem };
+        let refuse = |problem| PresenceError::Field {
+            field: "addrs",
+            problem,
+        };
         let list = match self.find("addrs") {
             None => return Ok(Vec::new()),
             Some(Value::Array(list)) if list.len() <= MAX_ADDRS => list,
@@ -381,7 +422,10 @@ impl Fields {
                 return Ok(None);
             }
             let bytes = STANDARD.decode(text);
-            bytes.map(Some).map_err(|_| PresenceError::Field { field, problem: "is not base64" })
+            bytes.map(Some).map_err(|_| PresenceError::Field {
+                field,
+                problem: "is not base64",
+            })
         };
         let key = decode("signerKey")?;
         Ok(decode("signature")?.map(|bytes| Signature { bytes, key }))

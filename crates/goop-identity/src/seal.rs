@@ -90,7 +90,11 @@ impl NaclSecret {
 }
 
 fn decode_key(text: &str) -> Result<[u8; KEY_LEN], SealError> {
-    STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(SealError::NotAKey)
+    STANDARD
+        .decode(text.trim())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(SealError::NotAKey)
 }
 
 /// A pair of NaCl keys.
@@ -131,7 +135,12 @@ pub fn seal(plain: &[u8], from: &NaclSecret, to: &NaclPublic) -> String {
 /// [`seal`] with a given nonce, for recorded vectors. A nonce used twice gives the payloads away.
 #[doc(hidden)]
 #[must_use]
-pub fn seal_with_nonce(plain: &[u8], from: &NaclSecret, to: &NaclPublic, nonce: [u8; NONCE_LEN]) -> String {
+pub fn seal_with_nonce(
+    plain: &[u8],
+    from: &NaclSecret,
+    to: &NaclPublic,
+    nonce: [u8; NONCE_LEN],
+) -> String {
     let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(&[0; TAG_LEN]);

@@ -61,7 +61,12 @@ pub enum AvatarError {
 ///
 /// # Errors
 /// When the caller does not take it.
-pub async fn serve<S>(caller: PeerId, stream: &mut S, own: &AvatarFile, keys: &impl Keyring) -> io::Result<()>
+pub async fn serve<S>(
+    caller: PeerId,
+    stream: &mut S,
+    own: &AvatarFile,
+    keys: &impl Keyring,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -69,7 +74,11 @@ where
         None => b"NONE\n".to_vec(),
         Some(avatar) => match keys.seal_for(&caller, &avatar.bytes) {
             Some(sealed) => format!("EOK {}\n{sealed}", sealed.len()).into_bytes(),
-            None => [format!("OK {}\n", avatar.bytes.len()).as_bytes(), &avatar.bytes].concat(),
+            None => [
+                format!("OK {}\n", avatar.bytes.len()).as_bytes(),
+                &avatar.bytes,
+            ]
+            .concat(),
         },
     };
     let written = async {
@@ -83,7 +92,11 @@ where
 ///
 /// # Errors
 /// See [`AvatarError`].
-pub async fn fetch<S>(peer: PeerId, stream: &mut S, keys: &impl Keyring) -> Result<Option<Vec<u8>>, AvatarError>
+pub async fn fetch<S>(
+    peer: PeerId,
+    stream: &mut S,
+    keys: &impl Keyring,
+) -> Result<Option<Vec<u8>>, AvatarError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -94,12 +107,17 @@ where
         Some(header) => header,
     };
     let limit = if sealed { MAX_SEALED } else { MAX_REMOTE };
-    let len = usize::try_from(len).ok().filter(|len| *len <= limit).ok_or(AvatarError::TooLarge(len))?;
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= limit)
+        .ok_or(AvatarError::TooLarge(len))?;
     let bytes = read_exact(stream, &mut buffer, len).await?;
     if !sealed {
         return Ok(Some(bytes));
     }
-    keys.open_from(&peer, &bytes).map(Some).ok_or(AvatarError::Sealed)
+    keys.open_from(&peer, &bytes)
+        .map(Some)
+        .ok_or(AvatarError::Sealed)
 }
 
 /// The header of an answer: `None` for no picture, else whether it is sealed and how long it is.
@@ -107,7 +125,9 @@ where
 /// # Errors
 /// [`AvatarError::BadAnswer`].
 pub fn parse_header(line: &[u8]) -> Result<Option<(bool, u64)>, AvatarError> {
-    let line = std::str::from_utf8(line).map_err(|_| AvatarError::BadAnswer)?.trim();
+    let line = std::str::from_utf8(line)
+        .map_err(|_| AvatarError::BadAnswer)?
+        .trim();
     if line == "NONE" {
         return Ok(None);
     }
@@ -116,7 +136,10 @@ pub fn parse_header(line: &[u8]) -> Result<Option<(bool, u64)>, AvatarError> {
         (None, Some(len)) => (true, len),
         (None, None) => return Err(AvatarError::BadAnswer),
     };
-    len.trim().parse().map(|len| Some((sealed, len))).map_err(|_| AvatarError::BadAnswer)
+    len.trim()
+        .parse()
+        .map(|len| Some((sealed, len)))
+        .map_err(|_| AvatarError::BadAnswer)
 }
 
 /// Pictures of others, on disk under the peer's folder, each under the hash its owner announced and checked against
@@ -132,7 +155,10 @@ impl AvatarCache {
     /// The cache in `folder`, which is made when the first picture comes.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), fetching: Arc::default() }
+        Self {
+            folder: folder.to_owned(),
+            fetching: Arc::default(),
+        }
     }
 
     /// The picture of a peer with the announced hash: from the disk, else from the peer.
@@ -158,7 +184,10 @@ impl AvatarCache {
             let mut stream = dialer.open(peer, PROTOCOL).await?;
             fetch(peer, &mut stream, keys).await
         };
-        let Some(bytes) = timeout(FETCH_DEADLINE, fetched).await.map_err(|_| AvatarError::TimedOut)?? else {
+        let Some(bytes) = timeout(FETCH_DEADLINE, fetched)
+            .await
+            .map_err(|_| AvatarError::TimedOut)??
+        else {
             return Ok(None);
         };
         let content_type = sniff_image(&bytes).ok_or(AvatarError::Forged)?;
@@ -166,7 +195,11 @@ impl AvatarCache {
             return Err(AvatarError::Forged);
         }
         self.keep(&peer, announced, &bytes)?;
-        Ok(Some(Avatar { bytes: bytes.into(), hash: announced.clone(), content_type }))
+        Ok(Some(Avatar {
+            bytes: bytes.into(),
+            hash: announced.clone(),
+            content_type,
+        }))
     }
 
     /// The picture on disk, if it is the announced one.
@@ -176,9 +209,15 @@ impl AvatarCache {
         if fs::read_to_string(hash).ok()?.trim() != announced.as_str() {
             return None;
         }
-        let bytes = fs::read(picture).ok().filter(|bytes| AvatarHash::of(bytes) == *announced)?;
+        let bytes = fs::read(picture)
+            .ok()
+            .filter(|bytes| AvatarHash::of(bytes) == *announced)?;
         let content_type = sniff_image(&bytes)?;
-        Some(Avatar { bytes: Bytes::from(bytes), hash: announced.clone(), content_type })
+        Some(Avatar {
+            bytes: Bytes::from(bytes),
+            hash: announced.clone(),
+            content_type,
+        })
     }
 
     fn keep(&self, peer: &PeerId, hash: &AvatarHash, bytes: &[u8]) -> io::Result<()> {
@@ -194,7 +233,10 @@ impl AvatarCache {
 
     fn paths(&self, peer: &PeerId) -> (PathBuf, PathBuf) {
         let name = peer.to_base58();
-        (self.folder.join(format!("{name}.png")), self.folder.join(format!("{name}.hash")))
+        (
+            self.folder.join(format!("{name}.png")),
+            self.folder.join(format!("{name}.hash")),
+        )
     }
 
     fn turn(&self, peer: PeerId) -> Arc<tokio::sync::Mutex<()>> {

@@ -26,7 +26,11 @@ pub enum SiteBody {
 
 impl From<Bytes> for SiteBody {
     fn from(bytes: Bytes) -> Self {
-        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
+        if bytes.is_empty() {
+            Self::Empty
+        } else {
+            Self::Bytes(bytes)
+        }
     }
 }
 
@@ -34,7 +38,10 @@ impl Body for SiteBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Bytes(bytes) => {
@@ -42,7 +49,9 @@ impl Body for SiteBody {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Self::File(file) => file.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Self::File(file) => file
+                .poll_chunk(cx)
+                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
         }
     }
 
@@ -80,7 +89,12 @@ impl FileReader {
     /// The `len` bytes of `file` from `start`.
     #[must_use]
     pub fn new(file: File, start: u64, len: u64) -> Self {
-        Self { file: Arc::new(file), next: start, left: len, ahead: None }
+        Self {
+            file: Arc::new(file),
+            next: start,
+            left: len,
+            ahead: None,
+        }
     }
 
     /// The next chunk; `None` at the end.
@@ -95,8 +109,12 @@ impl FileReader {
         if self.ahead.is_none() {
             self.ahead = Some(self.read(self.next, self.left));
         }
-        let Some(ahead) = &mut self.ahead else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(ahead).poll(cx)).map_err(io::Error::other).and_then(|read| read);
+        let Some(ahead) = &mut self.ahead else {
+            return Poll::Ready(None);
+        };
+        let read = ready!(Pin::new(ahead).poll(cx))
+            .map_err(io::Error::other)
+            .and_then(|read| read);
         self.ahead = None;
         match read {
             Ok(bytes) => {
@@ -127,7 +145,11 @@ fn read_exact_at(file: &File, at: u64, wanted: usize) -> io::Result<Bytes> {
     {
         let mut done = 0;
         while done < wanted {
-            match std::os::windows::fs::FileExt::seek_read(file, &mut bytes[done..], at + done as u64)? {
+            match std::os::windows::fs::FileExt::seek_read(
+                file,
+                &mut bytes[done..],
+                at + done as u64,
+            )? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => done += read,
             }

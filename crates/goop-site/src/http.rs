@@ -29,8 +29,7 @@ pub const SITE_PREFIX: &str = "/goop/site/";
 /// Where our picture lies.
 pub const AVATAR_PATH: &str = "/goop/avatar";
 /// The well-known document: application protocol → where.
-const PROTOCOLS: &str =
-    "{\"/goop/site/2.0.0\":{\"path\":\"/goop/site/\"},\"/goop/avatar/2.0.0\":{\"path\":\"/goop/avatar\"}}\n";
+const PROTOCOLS: &str = "{\"/goop/site/2.0.0\":{\"path\":\"/goop/site/\"},\"/goop/avatar/2.0.0\":{\"path\":\"/goop/avatar\"}}\n";
 /// Largest request head: a path, and what a browser's request carries.
 const MAX_HEAD: usize = 16 * 1024;
 /// Most headers in one.
@@ -61,14 +60,20 @@ where
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(LINE_DEADLINE.max(KEEP_ALIVE)).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(LINE_DEADLINE.max(KEEP_ALIVE))
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
     server.serve_connection(TokioIo::new(stream), service).await
 }
 
 fn answer<B>(request: &Request<B>, served: &Served) -> Response<SiteBody> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let path = request.uri().path();
@@ -78,7 +83,9 @@ fn answer<B>(request: &Request<B>, served: &Served) -> Response<SiteBody> {
         avatar_answer(request, &served.avatar)
     } else if path == WELL_KNOWN {
         let mut response = plain(StatusCode::OK, PROTOCOLS);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     } else {
         plain(StatusCode::NOT_FOUND, "not found\n")
@@ -100,23 +107,39 @@ fn site_answer<B>(request: &Request<B>, path: &str, site: &Site) -> Response<Sit
         Err(SiteError::NotFound) => plain(StatusCode::NOT_FOUND, "not found\n"),
         Err(SiteError::Io(error)) => {
             tracing::warn!(%error, "a file of the site cannot be read");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n")
+            plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the file cannot be read\n",
+            )
         }
     }
 }
 
 fn avatar_answer<B>(request: &Request<B>, avatar: &AvatarFile) -> Response<SiteBody> {
-    let Some(avatar) = avatar.current() else { return plain(StatusCode::NOT_FOUND, "no picture\n") };
+    let Some(avatar) = avatar.current() else {
+        return plain(StatusCode::NOT_FOUND, "no picture\n");
+    };
     let etag = format!("\"{}\"", avatar.hash.as_str());
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
     let unchanged = known.is_some_and(|known| matches_etag(known, &etag));
-    let mut response = Response::new(if unchanged { SiteBody::Empty } else { avatar.bytes.clone().into() });
+    let mut response = Response::new(if unchanged {
+        SiteBody::Empty
+    } else {
+        avatar.bytes.clone().into()
+    });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        response.headers_mut().insert(CONTENT_LENGTH, avatar.bytes.len().into());
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, avatar.bytes.len().into());
     }
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(avatar.content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(avatar.content_type));
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(ETAG, etag);
     }
@@ -126,7 +149,12 @@ fn avatar_answer<B>(request: &Request<B>, avatar: &AvatarFile) -> Response<SiteB
 fn plain(status: StatusCode, text: &'static str) -> Response<SiteBody> {
     let mut response = Response::new(SiteBody::from(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response.headers_mut().insert(CONTENT_LENGTH, text.len().into());
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, text.len().into());
     response
 }

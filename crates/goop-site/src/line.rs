@@ -33,7 +33,11 @@ pub enum LineError {
 ///
 /// # Errors
 /// See [`LineError`].
-pub async fn read_line<S>(stream: &mut S, buffer: &mut BytesMut, max: usize) -> Result<BytesMut, LineError>
+pub async fn read_line<S>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    max: usize,
+) -> Result<BytesMut, LineError>
 where
     S: AsyncRead + Unpin,
 {
@@ -43,7 +47,11 @@ where
             if let Some(end) = buffer[seen..].iter().position(|byte| *byte == b'\n') {
                 let line = buffer.split_to(seen + end);
                 buffer.advance(1);
-                return if line.len() > max { Err(LineError::TooLong) } else { Ok(line) };
+                return if line.len() > max {
+                    Err(LineError::TooLong)
+                } else {
+                    Ok(line)
+                };
             }
             seen = buffer.len();
             if seen > max {
@@ -55,14 +63,20 @@ where
             }
         }
     };
-    timeout(LINE_DEADLINE, read).await.map_err(|_| LineError::TimedOut)?
+    timeout(LINE_DEADLINE, read)
+        .await
+        .map_err(|_| LineError::TimedOut)?
 }
 
 /// Reads exactly `len` bytes, the first of them from `buffer`.
 ///
 /// # Errors
 /// See [`LineError`].
-pub async fn read_exact<S>(stream: &mut S, buffer: &mut BytesMut, len: usize) -> Result<Vec<u8>, LineError>
+pub async fn read_exact<S>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    len: usize,
+) -> Result<Vec<u8>, LineError>
 where
     S: AsyncRead + Unpin,
 {
@@ -75,7 +89,9 @@ where
         let wanted = (len - bytes.len()).min(STEP);
         bytes.reserve(wanted);
         let mut part = (&mut *stream).take(wanted as u64);
-        let read = timeout(IDLE_DEADLINE, part.read_buf(&mut bytes)).await.map_err(|_| LineError::TimedOut)??;
+        let read = timeout(IDLE_DEADLINE, part.read_buf(&mut bytes))
+            .await
+            .map_err(|_| LineError::TimedOut)??;
         if read == 0 {
             return Err(LineError::Ended);
         }

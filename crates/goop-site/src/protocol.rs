@@ -42,7 +42,12 @@ pub enum ServeError {
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn serve<S>(caller: PeerId, stream: &mut S, site: &Site, keys: &impl Keyring) -> Result<(), ServeError>
+pub async fn serve<S>(
+    caller: PeerId,
+    stream: &mut S,
+    site: &Site,
+    keys: &impl Keyring,
+) -> Result<(), ServeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -54,7 +59,12 @@ where
     }
 }
 
-fn find(line: &[u8], caller: &PeerId, site: &Site, keys: &impl Keyring) -> Result<SiteFile, &'static str> {
+fn find(
+    line: &[u8],
+    caller: &PeerId,
+    site: &Site,
+    keys: &impl Keyring,
+) -> Result<SiteFile, &'static str> {
     let line = line.trim_ascii();
     let opened;
     let request = match line.strip_prefix(SEALED) {
@@ -68,17 +78,25 @@ fn find(line: &[u8], caller: &PeerId, site: &Site, keys: &impl Keyring) -> Resul
     if path.is_empty() {
         return Err("bad request");
     }
-    SitePath::parse(path).map_err(SiteError::from).and_then(|path| site.get(&path)).map_err(|error| match error {
-        SiteError::Forbidden => "forbidden",
-        SiteError::NotFound => "not found",
-        SiteError::Io(error) => {
-            tracing::warn!(%error, "a file of the site cannot be read");
-            "not found"
-        }
-    })
+    SitePath::parse(path)
+        .map_err(SiteError::from)
+        .and_then(|path| site.get(&path))
+        .map_err(|error| match error {
+            SiteError::Forbidden => "forbidden",
+            SiteError::NotFound => "not found",
+            SiteError::Io(error) => {
+                tracing::warn!(%error, "a file of the site cannot be read");
+                "not found"
+            }
+        })
 }
 
-async fn send<S>(caller: PeerId, stream: &mut S, file: SiteFile, keys: &impl Keyring) -> Result<(), ServeError>
+async fn send<S>(
+    caller: PeerId,
+    stream: &mut S,
+    file: SiteFile,
+    keys: &impl Keyring,
+) -> Result<(), ServeError>
 where
     S: AsyncWrite + Unpin,
 {
@@ -125,7 +143,10 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<()
         stream.write_all(bytes).await?;
         stream.flush().await
     };
-    timeout(IDLE_DEADLINE, written).await.map_err(|_| ServeError::Stalled)?.map_err(ServeError::Io)
+    timeout(IDLE_DEADLINE, written)
+        .await
+        .map_err(|_| ServeError::Stalled)?
+        .map_err(ServeError::Io)
 }
 
 /// Why nothing was fetched.
@@ -183,7 +204,9 @@ pub struct Header<'a> {
 /// # Errors
 /// The peer's error, or [`FetchError::BadAnswer`].
 pub fn parse_header(line: &[u8]) -> Result<Header<'_>, FetchError> {
-    let line = std::str::from_utf8(line).map_err(|_| FetchError::BadAnswer("the header is not text"))?.trim();
+    let line = std::str::from_utf8(line)
+        .map_err(|_| FetchError::BadAnswer("the header is not text"))?
+        .trim();
     if let Some(reason) = line.strip_prefix("ERR ") {
         return Err(match reason {
             "not found" => FetchError::NotFound,
@@ -196,20 +219,37 @@ pub fn parse_header(line: &[u8]) -> Result<Header<'_>, FetchError> {
         (None, Some(rest)) => (true, rest),
         (None, None) => return Err(FetchError::BadAnswer("unknown header")),
     };
-    let (content_type, len) = rest.rsplit_once(' ').ok_or(FetchError::BadAnswer("no length"))?;
-    let len = len.parse().map_err(|_| FetchError::BadAnswer("the length is no number"))?;
-    Ok(Header { sealed, content_type, len })
+    let (content_type, len) = rest
+        .rsplit_once(' ')
+        .ok_or(FetchError::BadAnswer("no length"))?;
+    let len = len
+        .parse()
+        .map_err(|_| FetchError::BadAnswer("the length is no number"))?;
+    Ok(Header {
+        sealed,
+        content_type,
+        len,
+    })
 }
 
 /// Asks for a path and reads the header of the answer, and all of a sealed one.
 ///
 /// # Errors
 /// See [`FetchError`].
-pub async fn fetch<S>(peer: PeerId, stream: &mut S, path: &str, keys: &impl Keyring) -> Result<Fetched, FetchError>
+pub async fn fetch<S>(
+    peer: PeerId,
+    stream: &mut S,
+    path: &str,
+    keys: &impl Keyring,
+) -> Result<Fetched, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let path = if path.is_empty() || path == "/" { "/index.html" } else { path };
+    let path = if path.is_empty() || path == "/" {
+        "/index.html"
+    } else {
+        path
+    };
     if path.contains(['\n', '\r']) {
         return Err(FetchError::NotFound);
     }
@@ -225,9 +265,16 @@ where
     let header = parse_header(&header)?;
     let content_type = header.content_type.to_owned();
     if !header.sealed {
-        let known = usize::try_from(header.len).unwrap_or(usize::MAX).min(buffer.len());
+        let known = usize::try_from(header.len)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let start = buffer.split_to(known).freeze();
-        return Ok(Fetched { content_type, len: header.len, start, streaming: known as u64 != header.len });
+        return Ok(Fetched {
+            content_type,
+            len: header.len,
+            start,
+            streaming: known as u64 != header.len,
+        });
     }
     let len = usize::try_from(header.len.min(MAX_SEALED_ANSWER + 1)).unwrap_or(usize::MAX);
     if len as u64 > MAX_SEALED_ANSWER {
@@ -235,5 +282,10 @@ where
     }
     let sealed = read_exact(stream, &mut buffer, len).await?;
     let plain = keys.open_from(&peer, &sealed).ok_or(FetchError::Sealed)?;
-    Ok(Fetched { content_type, len: plain.len() as u64, start: plain.into(), streaming: false })
+    Ok(Fetched {
+        content_type,
+        len: plain.len() as u64,
+        start: plain.into(),
+        streaming: false,
+    })
 }

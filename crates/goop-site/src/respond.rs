@@ -4,8 +4,8 @@
 //! with the whole file, which RFC 9110 (14.2) allows. Files over 256 KiB are not compressed.
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -52,7 +52,9 @@ pub fn answer(file: SiteFile, headers: &HeaderMap) -> Response<SiteBody> {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         set_length(&mut response, gzip.len() as u64);
         *response.body_mut() = gzip.clone().into();
         return response;
@@ -68,7 +70,10 @@ pub fn answer(file: SiteFile, headers: &HeaderMap) -> Response<SiteBody> {
         Wanted::All => (0, len),
         Wanted::Part { start, len: part } => {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set_range(&mut response, &format!("bytes {start}-{}/{len}", start + part - 1));
+            set_range(
+                &mut response,
+                &format!("bytes {start}-{}/{len}", start + part - 1),
+            );
             (start, part)
         }
         Wanted::Impossible => {
@@ -120,11 +125,18 @@ fn set_range(response: &mut Response<SiteBody>, text: &str) {
 
 /// Whether gzip is among the accepted encodings with a weight above zero.
 fn accepts_gzip(accepted: &HeaderValue) -> bool {
-    let Ok(accepted) = accepted.to_str() else { return false };
+    let Ok(accepted) = accepted.to_str() else {
+        return false;
+    };
     accepted.split(',').any(|item| {
         let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.trim_matches(['0', '.']).is_empty()));
+        let named = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let refused = parts.any(|part| {
+            part.strip_prefix("q=")
+                .is_some_and(|q| q.trim_matches(['0', '.']).is_empty())
+        });
         named && !refused
     })
 }
@@ -134,7 +146,9 @@ fn not_modified(file: &SiteFile, etag: &str, headers: &HeaderMap) -> bool {
     if let Some(known) = headers.get(IF_NONE_MATCH) {
         return known.to_str().is_ok_and(|known| matches_etag(known, etag));
     }
-    let since = headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok());
+    let since = headers
+        .get(IF_MODIFIED_SINCE)
+        .and_then(|since| since.to_str().ok());
     let since = since.and_then(|since| httpdate::parse_http_date(since).ok());
     // HTTP dates have whole seconds.
     since.is_some_and(|since| file.modified <= since + std::time::Duration::from_millis(999))
@@ -144,7 +158,9 @@ fn not_modified(file: &SiteFile, etag: &str, headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn matches_etag(known: &str, etag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.split(',').any(|tag| tag.trim() == "*" || bare(tag) == bare(etag))
+    known
+        .split(',')
+        .any(|tag| tag.trim() == "*" || bare(tag) == bare(etag))
 }
 
 enum Wanted {
@@ -154,22 +170,38 @@ enum Wanted {
 }
 
 fn requested_range(headers: &HeaderMap, file: &SiteFile) -> Wanted {
-    let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) else { return Wanted::All };
-    if let Some(condition) = headers.get(IF_RANGE).and_then(|condition| condition.to_str().ok()) {
+    let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
+        return Wanted::All;
+    };
+    if let Some(condition) = headers
+        .get(IF_RANGE)
+        .and_then(|condition| condition.to_str().ok())
+    {
         // Only a strong validator proves that the part fits to what the client has.
         let same = if condition.starts_with('"') {
             condition == &*file.etag
         } else {
-            httpdate::parse_http_date(condition).is_ok_and(|date| httpdate::fmt_http_date(date) == httpdate::fmt_http_date(file.modified))
+            httpdate::parse_http_date(condition).is_ok_and(|date| {
+                httpdate::fmt_http_date(date) == httpdate::fmt_http_date(file.modified)
+            })
         };
         if !same {
             return Wanted::All;
         }
     }
-    let Some(spec) = range.strip_prefix("bytes=").filter(|spec| !spec.contains(',')) else { return Wanted::All };
-    let Some((first, last)) = spec.trim().split_once('-') else { return Wanted::All };
+    let Some(spec) = range
+        .strip_prefix("bytes=")
+        .filter(|spec| !spec.contains(','))
+    else {
+        return Wanted::All;
+    };
+    let Some((first, last)) = spec.trim().split_once('-') else {
+        return Wanted::All;
+    };
     let part = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => Some((first, last.min(file.len.saturating_sub(1)))),
+        (Ok(first), Ok(last)) if first <= last => {
+            Some((first, last.min(file.len.saturating_sub(1))))
+        }
         (Ok(first), Err(_)) if last.trim().is_empty() => Some((first, file.len.saturating_sub(1))),
         (Err(_), Ok(suffix)) if first.trim().is_empty() => {
             if suffix == 0 {
@@ -181,7 +213,10 @@ fn requested_range(headers: &HeaderMap, file: &SiteFile) -> Wanted {
     };
     match part {
         None => Wanted::All,
-        Some((start, end)) if start < file.len && start <= end => Wanted::Part { start, len: end - start + 1 },
+        Some((start, end)) if start < file.len && start <= end => Wanted::Part {
+            start,
+            len: end - start + 1,
+        },
         Some(_) => Wanted::Impossible,
     }
 }

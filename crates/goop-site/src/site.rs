@@ -117,7 +117,8 @@ impl Stamp {
     #[cfg(unix)]
     fn of(meta: &Metadata) -> Self {
         use cap_std::fs::MetadataExt;
-        let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let nanos =
+            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             inode: meta.ino(),
             len: meta.len(),
@@ -128,19 +129,32 @@ impl Stamp {
 
     #[cfg(not(unix))]
     fn of(meta: &Metadata) -> Self {
-        let modified = meta.modified().map(cap_std::time::SystemTime::into_std).ok();
+        let modified = meta
+            .modified()
+            .map(cap_std::time::SystemTime::into_std)
+            .ok();
         let nanos = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let modified = nanos.map_or(0, |since| since.as_nanos() as i128);
-        Self { inode: 0, len: meta.len(), modified, changed: modified }
+        Self {
+            inode: 0,
+            len: meta.len(),
+            modified,
+            changed: modified,
+        }
     }
 
     fn etag(&self) -> Arc<str> {
-        format!("\"{:x}-{:x}-{:x}-{:x}\"", self.inode, self.len, self.modified, self.changed).into()
+        format!(
+            "\"{:x}-{:x}-{:x}-{:x}\"",
+            self.inode, self.len, self.modified, self.changed
+        )
+        .into()
     }
 }
 
 fn modified(meta: &Metadata) -> SystemTime {
-    meta.modified().map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std)
+    meta.modified()
+        .map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std)
 }
 
 /// A site folder. Cheap to clone.
@@ -173,14 +187,20 @@ impl Site {
         let real = root.canonicalize()?;
         let below = |path: &PathBuf| {
             let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-            let relative = path.strip_prefix(&real).or_else(|_| path.strip_prefix(root)).ok()?;
+            let relative = path
+                .strip_prefix(&real)
+                .or_else(|_| path.strip_prefix(root))
+                .ok()?;
             (!relative.as_os_str().is_empty()).then(|| relative.to_owned())
         };
         Ok(Self {
             inner: Arc::new(Inner {
                 root: Dir::open_ambient_dir(&real, ambient_authority())?,
                 hidden: hidden.iter().filter_map(below).collect(),
-                cache: Mutex::new(Cache { files: LruCache::new(MAX_CACHED_FILES), bytes: 0 }),
+                cache: Mutex::new(Cache {
+                    files: LruCache::new(MAX_CACHED_FILES),
+                    bytes: 0,
+                }),
             }),
         })
     }
@@ -191,7 +211,12 @@ impl Site {
     /// See [`SiteError`]. Folders, pipes, devices, and links that lead out of the site are not found.
     pub fn get(&self, path: &SitePath) -> Result<SiteFile, SiteError> {
         let path = path.as_path();
-        if self.inner.hidden.iter().any(|hidden| starts_with_any_case(path, hidden)) {
+        if self
+            .inner
+            .hidden
+            .iter()
+            .any(|hidden| starts_with_any_case(path, hidden))
+        {
             return Err(SiteError::Forbidden);
         }
         let meta = self.inner.root.metadata(path).map_err(not_served)?;
@@ -206,7 +231,11 @@ impl Site {
     }
 
     fn kept(&self, path: &Path, stamp: &Stamp) -> Option<Arc<Kept>> {
-        let mut cache = self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self
+            .inner
+            .cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let kept = cache.files.get(path)?;
         if kept.stamp == *stamp {
             return Some(kept.clone());
@@ -224,7 +253,11 @@ impl Site {
             // A pipe that took the file's place must not make us wait for its writer.
             options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
         }
-        let mut file = self.inner.root.open_with(path, &options).map_err(not_served)?;
+        let mut file = self
+            .inner
+            .root
+            .open_with(path, &options)
+            .map_err(not_served)?;
         let meta = file.metadata().map_err(SiteError::Io)?;
         if !meta.is_file() {
             return Err(SiteError::NotFound);
@@ -232,9 +265,16 @@ impl Site {
         let stamp = Stamp::of(&meta);
         if meta.len() <= MAX_CACHED_FILE {
             let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
-            (&mut file).take(MAX_CACHED_FILE + 1).read_to_end(&mut bytes).map_err(SiteError::Io)?;
+            (&mut file)
+                .take(MAX_CACHED_FILE + 1)
+                .read_to_end(&mut bytes)
+                .map_err(SiteError::Io)?;
             // A file that changed while it was read is served as read and not kept.
-            let still = file.metadata().map(|meta| Stamp::of(&meta)).map_err(SiteError::Io)? == stamp
+            let still = file
+                .metadata()
+                .map(|meta| Stamp::of(&meta))
+                .map_err(SiteError::Io)?
+                == stamp
                 && bytes.len() as u64 == stamp.len;
             let kept = Arc::new(Kept {
                 stamp,
@@ -246,7 +286,11 @@ impl Site {
                 gzip: OnceLock::new(),
             });
             if still {
-                self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(path, &kept);
+                self.inner
+                    .cache
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .keep(path, &kept);
             }
             return Ok(SiteFile::in_memory(kept));
         }
@@ -285,7 +329,9 @@ impl Cache {
             self.bytes -= weight(&old);
         }
         while self.bytes > MAX_CACHE {
-            let Some((_, old)) = self.files.pop_lru() else { break };
+            let Some((_, old)) = self.files.pop_lru() else {
+                break;
+            };
             self.bytes -= weight(&old);
         }
     }
@@ -325,7 +371,9 @@ fn not_served(error: io::Error) -> SiteError {
         | io::ErrorKind::InvalidInput
         | io::ErrorKind::InvalidFilename => SiteError::NotFound,
         #[cfg(unix)]
-        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => SiteError::NotFound,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            SiteError::NotFound
+        }
         _ => SiteError::Io(error),
     }
 }
@@ -333,5 +381,8 @@ fn not_served(error: io::Error) -> SiteError {
 fn starts_with_any_case(path: &Path, prefix: &Path) -> bool {
     let lower = |part: std::path::Component<'_>| part.as_os_str().to_string_lossy().to_lowercase();
     let mut parts = path.components().map(lower);
-    prefix.components().map(lower).all(|wanted| parts.next().is_some_and(|part| part == wanted))
+    prefix
+        .components()
+        .map(lower)
+        .all(|wanted| parts.next().is_some_and(|part| part == wanted))
 }

@@ -88,9 +88,20 @@ pub fn sniff(first: &[u8]) -> &'static str {
         return picture;
     }
     let text = first.trim_ascii_start().to_ascii_lowercase();
-    if [&b"<!doctype html"[..], b"<html", b"<head", b"<body", b"<script", b"<h1", b"<div", b"<title", b"<p>", b"<!--"]
-        .iter()
-        .any(|tag| text.starts_with(tag))
+    if [
+        &b"<!doctype html"[..],
+        b"<html",
+        b"<head",
+        b"<body",
+        b"<script",
+        b"<h1",
+        b"<div",
+        b"<title",
+        b"<p>",
+        b"<!--",
+    ]
+    .iter()
+    .any(|tag| text.starts_with(tag))
     {
         return "text/html; charset=utf-8";
     }
@@ -118,6 +129,10 @@ pub fn is_compressible(content_type: &str) -> bool {
     kind.starts_with("text/")
         || matches!(
             kind,
-            "application/javascript" | "application/json" | "application/manifest+json" | "image/svg+xml" | "application/wasm"
+            "application/javascript"
+                | "application/json"
+                | "application/manifest+json"
+                | "image/svg+xml"
+                | "application/wasm"
         )
 }

@@ -16,7 +16,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use goop_identity::PeerId;
 use goop_identity::label::{host_label, peer_of_label};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
+    RANGE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -119,7 +122,12 @@ pub struct Visitor<D: Dialer, K: Keyring> {
 
 impl<D: Dialer, K: Keyring> Clone for Visitor<D, K> {
     fn clone(&self) -> Self {
-        Self { dialer: self.dialer.clone(), keys: self.keys.clone(), http: self.http.clone(), kept: self.kept.clone() }
+        Self {
+            dialer: self.dialer.clone(),
+            keys: self.keys.clone(),
+            http: self.http.clone(),
+            kept: self.kept.clone(),
+        }
     }
 }
 
@@ -146,13 +154,23 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
             .build(PeerConnector(dialer.clone()));
-        Self { dialer, keys, http, kept: Arc::new(Mutex::new(LruCache::new(MAX_ENTRIES))) }
+        Self {
+            dialer,
+            keys,
+            http,
+            kept: Arc::new(Mutex::new(LruCache::new(MAX_ENTRIES))),
+        }
     }
 
     /// Throws away what was kept of a peer that left.
     pub fn forget(&self, peer: &PeerId) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = kept.iter().map(|(key, _)| key).filter(|(owner, _)| owner == peer).cloned().collect();
+        let gone: Vec<_> = kept
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|(owner, _)| owner == peer)
+            .cloned()
+            .collect();
         for key in gone {
             kept.pop(&key);
         }
@@ -162,7 +180,11 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
     ///
     /// # Errors
     /// See [`VisitError`].
-    pub async fn fetch(&self, peer: PeerId, request: SiteRequest) -> Result<Response<RemoteBody>, VisitError> {
+    pub async fn fetch(
+        &self,
+        peer: PeerId,
+        request: SiteRequest,
+    ) -> Result<Response<RemoteBody>, VisitError> {
         if self.dialer.speaks(&peer, HTTP) != Some(false) {
             match self.fetch_http(peer, &request).await {
                 Err(Failure::NotSpoken) => {}
@@ -170,10 +192,16 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
                 Ok(response) => return Ok(response),
             }
         }
-        timeout(ANSWER_DEADLINE, self.fetch_compatible(peer, &request)).await.map_err(|_| VisitError::TimedOut)?
+        timeout(ANSWER_DEADLINE, self.fetch_compatible(peer, &request))
+            .await
+            .map_err(|_| VisitError::TimedOut)?
     }
 
-    async fn fetch_http(&self, peer: PeerId, request: &SiteRequest) -> Result<Response<RemoteBody>, Failure> {
+    async fn fetch_http(
+        &self,
+        peer: PeerId,
+        request: &SiteRequest,
+    ) -> Result<Response<RemoteBody>, Failure> {
         let key = (peer, request.path.clone());
         let kept = self.usable(&key, request);
         let mut asked = Request::new(Empty::new());
@@ -185,7 +213,9 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
             }
         }
         // HTTP/1.1 wants one; over libp2p the connection says who is meant.
-        asked.headers_mut().insert(HOST, HeaderValue::from_static("libp2p"));
+        asked
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("libp2p"));
         if let Some(kept) = &kept {
             asked.headers_mut().insert(IF_NONE_MATCH, kept.etag.clone());
         }
@@ -195,11 +225,18 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
             .map_err(|error| Failure::of(&error))?;
         match (response.status(), kept) {
             (StatusCode::NOT_MODIFIED, Some(kept)) => Ok(answer_from(&kept, request)),
-            (StatusCode::OK, _) if worth_keeping(&response, request) => self.keep(key, response).await,
+            (StatusCode::OK, _) if worth_keeping(&response, request) => {
+                self.keep(key, response).await
+            }
             (StatusCode::NOT_FOUND, _) => Err(VisitError::NotFound.into()),
             (StatusCode::FORBIDDEN, _) => Err(VisitError::Forbidden.into()),
-            (status, _) if status.is_success() || status == StatusCode::NOT_MODIFIED || status == StatusCode::RANGE_NOT_SATISFIABLE => {
-                Ok(only_file_headers(response).map(|body| body.map_err(io::Error::other).boxed_unsync()))
+            (status, _)
+                if status.is_success()
+                    || status == StatusCode::NOT_MODIFIED
+                    || status == StatusCode::RANGE_NOT_SATISFIABLE =>
+            {
+                Ok(only_file_headers(response)
+                    .map(|body| body.map_err(io::Error::other).boxed_unsync()))
             }
             (status, _) => Err(VisitError::BadAnswer(format!("the peer answered {status}")).into()),
         }
@@ -215,31 +252,57 @@ impl<D: Dialer, K: Keyring> Visitor<D, K> {
             self.forget(&key.0);
             return None;
         }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()?;
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()?;
         // A packed answer is only for browsers that take it; they all do, or none does.
         let packed = kept.headers.contains_key(CONTENT_ENCODING);
         (!packed || request.headers.contains_key(ACCEPT_ENCODING)).then_some(kept)
     }
 
-    async fn keep(&self, key: (PeerId, String), response: Response<Incoming>) -> Result<Response<RemoteBody>, Failure> {
+    async fn keep(
+        &self,
+        key: (PeerId, String),
+        response: Response<Incoming>,
+    ) -> Result<Response<RemoteBody>, Failure> {
         let (parts, body) = only_file_headers(response).into_parts();
-        let read = timeout(IDLE_DEADLINE, body.collect()).await.map_err(|_| VisitError::TimedOut)?;
-        let bytes = read.map_err(|error| VisitError::BadAnswer(error.to_string()))?.to_bytes();
+        let read = timeout(IDLE_DEADLINE, body.collect())
+            .await
+            .map_err(|_| VisitError::TimedOut)?;
+        let bytes = read
+            .map_err(|error| VisitError::BadAnswer(error.to_string()))?
+            .to_bytes();
         if let Some(etag) = parts.headers.get(ETAG) {
-            let kept = KeptAnswer { etag: etag.clone(), headers: parts.headers.clone(), bytes: bytes.clone() };
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::new(kept));
+            let kept = KeptAnswer {
+                etag: etag.clone(),
+                headers: parts.headers.clone(),
+                bytes: bytes.clone(),
+            };
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .put(key, Arc::new(kept));
         }
         Ok(Response::from_parts(parts, full(bytes)))
     }
 
-    async fn fetch_compatible(&self, peer: PeerId, request: &SiteRequest) -> Result<Response<RemoteBody>, VisitError> {
+    async fn fetch_compatible(
+        &self,
+        peer: PeerId,
+        request: &SiteRequest,
+    ) -> Result<Response<RemoteBody>, VisitError> {
         let mut stream = self.dialer.open(peer, protocol::PROTOCOL).await?;
         let fetched = protocol::fetch(peer, &mut stream, &request.path, &*self.keys).await?;
         let mut response = Response::new(());
         let content_type = HeaderValue::from_str(&fetched.content_type)
             .unwrap_or_else(|_| HeaderValue::from_static(crate::types::UNKNOWN));
         response.headers_mut().insert(CONTENT_TYPE, content_type);
-        response.headers_mut().insert(CONTENT_LENGTH, fetched.len.into());
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, fetched.len.into());
         let body = if request.method == Method::HEAD {
             full(Bytes::new())
         } else if fetched.streaming {
@@ -294,21 +357,34 @@ impl Failure {
                 None => source = inner.source(),
             }
         }
-        Self::Visit(VisitError::BadAnswer(format!("the peer's answer broke off: {error}")))
+        Self::Visit(VisitError::BadAnswer(format!(
+            "the peer's answer broke off: {error}"
+        )))
     }
 }
 
 fn uri_of(peer: &PeerId, path: &str) -> Option<Uri> {
     /// Everything a path segment may not hold as it stands (RFC 3986).
-    const UNSAFE: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const UNSAFE: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'/')
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
     let path = percent_encoding::utf8_percent_encode(path.trim_start_matches('/'), UNSAFE);
-    format!("http://{}{SITE_PREFIX}{path}", host_label(peer)).parse().ok()
+    format!("http://{}{SITE_PREFIX}{path}", host_label(peer))
+        .parse()
+        .ok()
 }
 
 fn worth_keeping<B>(response: &Response<B>, request: &SiteRequest) -> bool {
-    let len = response.headers().get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
-    request.method == Method::GET && response.headers().contains_key(ETAG) && len.is_some_and(|len| len <= MAX_KEPT)
+    let len = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+    request.method == Method::GET
+        && response.headers().contains_key(ETAG)
+        && len.is_some_and(|len| len <= MAX_KEPT)
 }
 
 /// A neighbour's headers that describe the file; nothing else of what it says reaches a browser.
@@ -336,9 +412,18 @@ fn only_file_headers<B>(response: Response<B>) -> Response<B> {
 }
 
 fn answer_from(kept: &KeptAnswer, request: &SiteRequest) -> Response<RemoteBody> {
-    let known = request.headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    let unchanged = known.zip(kept.etag.to_str().ok()).is_some_and(|(known, etag)| matches_etag(known, etag));
-    let mut response = Response::new(full(if unchanged { Bytes::new() } else { kept.bytes.clone() }));
+    let known = request
+        .headers
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
+    let unchanged = known
+        .zip(kept.etag.to_str().ok())
+        .is_some_and(|(known, etag)| matches_etag(known, etag));
+    let mut response = Response::new(full(if unchanged {
+        Bytes::new()
+    } else {
+        kept.bytes.clone()
+    }));
     *response.headers_mut() = kept.headers.clone();
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -348,7 +433,9 @@ fn answer_from(kept: &KeptAnswer, request: &SiteRequest) -> Response<RemoteBody>
 }
 
 fn full(bytes: Bytes) -> RemoteBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// Opens a stream for hyper's client; the host of the URI is the peer's label.
@@ -369,7 +456,10 @@ impl<D: Dialer> tower::Service<Uri> for PeerConnector<D> {
         let peer = uri.host().and_then(peer_of_label);
         Box::pin(async move {
             let peer = peer.ok_or_else(|| DialError::Unreachable("no such peer".to_owned()))?;
-            dialer.open(peer, HTTP).await.map(|stream| TokioIo::new(PeerStream(stream)))
+            dialer
+                .open(peer, HTTP)
+                .await
+                .map(|stream| TokioIo::new(PeerStream(stream)))
         })
     }
 }
@@ -384,13 +474,21 @@ impl<S> Connection for PeerStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PeerStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for PeerStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -70,11 +70,18 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(settings::origins))
         .routes(routes!(live::events))
         .layer(DefaultBodyLimit::max(MAX_JSON))
-        .merge(OpenApiRouter::new().routes(routes!(avatars::upload)).layer(DefaultBodyLimit::max(MAX_UPLOAD)))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(avatars::upload))
+                .layer(DefaultBodyLimit::max(MAX_UPLOAD)),
+        )
         .split_for_parts();
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
     router
-        .route("/api/openapi.json", axum::routing::get(async move || openapi(&document)))
+        .route(
+            "/api/openapi.json",
+            axum::routing::get(async move || openapi(&document)),
+        )
         .route("/metrics", axum::routing::get(peers::metrics))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || method_not_allowed())
@@ -85,6 +92,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 fn openapi(document: &str) -> Response {
     let mut response = crate::reply::raw_json(http::StatusCode::OK, document.to_owned());
-    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-cache"),
+    );
     response
 }

@@ -2,7 +2,10 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rust_embed::RustEmbed;
 
@@ -20,9 +23,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// A file of the pages, by its path below `assets/`.
 pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
-    let Some(file) = Assets::get(path) else { return not_found() };
+    let Some(file) = Assets::get(path) else {
+        return not_found();
+    };
     let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
-    let known = headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
     let unchanged = known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag));
     let body = match file.data {
         _ if unchanged => Body::empty(),
@@ -33,9 +40,15 @@ pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
-    let kind = goop_site::types::by_extension(std::path::Path::new(path), goop_site::types::Audience::Browser);
+    let kind = goop_site::types::by_extension(
+        std::path::Path::new(path),
+        goop_site::types::Audience::Browser,
+    );
     let out = response.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static(kind.unwrap_or(goop_site::types::UNKNOWN)));
+    out.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(kind.unwrap_or(goop_site::types::UNKNOWN)),
+    );
     // Asked about at each load; a new program brings new pages at once.
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     out.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

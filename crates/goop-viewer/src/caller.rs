@@ -124,22 +124,30 @@ fn on_site(peer: PeerId, name: &str, port: u16, asked: &Asked<'_>) -> Caller {
     match (asked.origin, asked.fetch_site) {
         (Some(origin), _) if !own(origin) => Caller::Refused(Refusal::ForeignOrigin),
         (_, None | Some("same-origin" | "none")) => Caller::SitePage(peer),
-        (None, Some("same-site" | "cross-site")) if is_link(asked) || is_frame(asked) => Caller::SitePage(peer),
+        (None, Some("same-site" | "cross-site")) if is_link(asked) || is_frame(asked) => {
+            Caller::SitePage(peer)
+        }
         _ => Caller::Refused(Refusal::ForeignOrigin),
     }
 }
 
 /// A person follows a link or types an address: the whole window changes.
 fn is_link(asked: &Asked<'_>) -> bool {
-    asked.is_read && asked.fetch_mode == Some("navigate") && matches!(asked.fetch_dest, None | Some("document"))
+    asked.is_read
+        && asked.fetch_mode == Some("navigate")
+        && matches!(asked.fetch_dest, None | Some("document"))
 }
 
 /// A frame is filled. Who may frame a site is told to the browser by `frame-ancestors`.
 fn is_frame(asked: &Asked<'_>) -> bool {
-    asked.is_read && asked.fetch_mode == Some("navigate") && matches!(asked.fetch_dest, Some("iframe" | "frame"))
+    asked.is_read
+        && asked.fetch_mode == Some("navigate")
+        && matches!(asked.fetch_dest, Some("iframe" | "frame"))
 }
 
 fn is_origin(origin: &str, name: &str, port: u16) -> bool {
-    let Some(host) = origin.strip_prefix("http://") else { return false };
+    let Some(host) = origin.strip_prefix("http://") else {
+        return false;
+    };
     name_of(host, port).is_some_and(|found| found.eq_ignore_ascii_case(name))
 }

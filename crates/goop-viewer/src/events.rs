@@ -45,7 +45,13 @@ struct Inner {
 impl Default for EventLog {
     fn default() -> Self {
         let epoch = format!("{:08x}", rand::random::<u32>());
-        Self { inner: Arc::new(Inner { epoch, entries: Mutex::default(), newest: watch::channel(0).0 }) }
+        Self {
+            inner: Arc::new(Inner {
+                epoch,
+                entries: Mutex::default(),
+                newest: watch::channel(0).0,
+            }),
+        }
     }
 }
 
@@ -62,17 +68,31 @@ impl EventLog {
     /// Publishes a local event (mq.md 4.2): a message without a sender.
     pub fn publish(&self, topic: &'static str, payload: &impl Serialize) {
         let payload = serde_json::to_value(payload).unwrap_or(Value::Null);
-        let mut entries = self.inner.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self
+            .inner
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let number = *self.inner.newest.borrow() + 1;
         let event = Event {
             kind: "message",
-            msg: Message { kind: "msg", id: uuid::Uuid::new_v4().to_string(), seq: number, topic, payload },
+            msg: Message {
+                kind: "msg",
+                id: uuid::Uuid::new_v4().to_string(),
+                seq: number,
+                topic,
+                payload,
+            },
         };
         let data = go_json(&event).trim_end().into();
         if entries.len() >= CAPACITY {
             entries.pop_front();
         }
-        entries.push_back(Entry { number, topic, data });
+        entries.push_back(Entry {
+            number,
+            topic,
+            data,
+        });
         self.inner.newest.send_replace(number);
     }
 
@@ -94,20 +114,33 @@ impl EventLog {
                 None => (now, true),
             },
         };
-        Listener { log: self.clone(), at, missed, newest }
+        Listener {
+            log: self.clone(),
+            at,
+            missed,
+            newest,
+        }
     }
 
     fn number_of(&self, id: &str) -> Option<u64> {
-        id.strip_prefix(&self.inner.epoch)?.strip_prefix('-')?.parse().ok()
+        id.strip_prefix(&self.inner.epoch)?
+            .strip_prefix('-')?
+            .parse()
+            .ok()
     }
 
     /// Forwards what happens to peers until the network is gone.
     pub(crate) async fn follow_peers(self, mut events: broadcast::Receiver<PeerEvent>) {
         loop {
             match events.recv().await {
-                Ok(PeerEvent::Changed(row)) => self.publish("peer:announce", &Announced::from(&*row)),
+                Ok(PeerEvent::Changed(row)) => {
+                    self.publish("peer:announce", &Announced::from(&*row))
+                }
                 Ok(PeerEvent::Gone(peer)) => {
-                    self.publish("peer:gone", &serde_json::json!({ "peerID": peer.to_base58() }));
+                    self.publish(
+                        "peer:gone",
+                        &serde_json::json!({ "peerID": peer.to_base58() }),
+                    );
                 }
                 // Pages see what they missed in the list they ask for after a reset.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.skip(),
@@ -118,7 +151,11 @@ impl EventLog {
 
     /// Makes every listener ask anew.
     fn skip(&self) {
-        let mut entries = self.inner.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self
+            .inner
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         entries.clear();
         let number = *self.inner.newest.borrow() + 2;
         self.inner.newest.send_replace(number);
@@ -143,12 +180,27 @@ impl Listener {
             }
             let newest = *self.newest.borrow_and_update();
             if newest > self.at {
-                let entries = self.log.inner.entries.lock().unwrap_or_else(PoisonError::into_inner);
-                let whole = entries.front().is_some_and(|oldest| oldest.number <= self.at + 1);
-                let new: Vec<Entry> = entries.iter().filter(|entry| entry.number > self.at).cloned().collect();
+                let entries = self
+                    .log
+                    .inner
+                    .entries
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let whole = entries
+                    .front()
+                    .is_some_and(|oldest| oldest.number <= self.at + 1);
+                let new: Vec<Entry> = entries
+                    .iter()
+                    .filter(|entry| entry.number > self.at)
+                    .cloned()
+                    .collect();
                 drop(entries);
                 self.at = newest.max(new.last().map_or(0, |entry| entry.number));
-                return if whole { Next::Events(new) } else { Next::Reset(self.at) };
+                return if whole {
+                    Next::Events(new)
+                } else {
+                    Next::Reset(self.at)
+                };
             }
             if self.newest.changed().await.is_err() {
                 return std::future::pending().await;

@@ -73,6 +73,8 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }

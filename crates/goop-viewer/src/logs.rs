@@ -48,24 +48,45 @@ struct Inner {
 impl Default for LogRing {
     fn default() -> Self {
         let lines = Mutex::new((0, VecDeque::new()));
-        Self { inner: Arc::new(Inner { lines, newest: watch::channel(0).0 }) }
+        Self {
+            inner: Arc::new(Inner {
+                lines,
+                newest: watch::channel(0).0,
+            }),
+        }
     }
 }
 
 impl LogRing {
     /// Adds a line. Line breaks and other control characters become spaces, so that a line stays one.
     pub fn push(&self, level: Level, area: &str, text: &str) {
-        let mut msg: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut msg: String = text
+            .trim()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         if msg.is_empty() {
             return;
         }
         if msg.len() > MAX_LINE {
-            let end = (0..=MAX_LINE).rev().find(|at| msg.is_char_boundary(*at)).unwrap_or(0);
+            let end = (0..=MAX_LINE)
+                .rev()
+                .find(|at| msg.is_char_boundary(*at))
+                .unwrap_or(0);
             msg.truncate(end);
         }
-        let line = LogLine { ts: rfc3339(SystemTime::now()), msg, level: name_of(level), area: area.to_owned() };
+        let line = LogLine {
+            ts: rfc3339(SystemTime::now()),
+            msg,
+            level: name_of(level),
+            area: area.to_owned(),
+        };
         let number = {
-            let mut lines = self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lines = self
+                .inner
+                .lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if lines.1.len() >= CAPACITY {
                 lines.1.pop_front();
             }
@@ -79,14 +100,30 @@ impl LogRing {
     /// All kept lines, oldest first.
     #[must_use]
     pub fn lines(&self) -> Vec<LogLine> {
-        self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner).1.iter().cloned().collect()
+        self.inner
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Follows the lines from now on.
     #[must_use]
     pub fn follow(&self) -> Follower {
-        let next = self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner).0;
-        Follower { ring: self.clone(), next, newest: self.inner.newest.subscribe() }
+        let next = self
+            .inner
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        Follower {
+            ring: self.clone(),
+            next,
+            newest: self.inner.newest.subscribe(),
+        }
     }
 }
 
@@ -103,8 +140,15 @@ impl Follower {
     pub async fn next(&mut self) -> Vec<LogLine> {
         loop {
             {
-                let lines = self.ring.inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                let new = usize::try_from(lines.0 - self.next).unwrap_or(usize::MAX).min(lines.1.len());
+                let lines = self
+                    .ring
+                    .inner
+                    .lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let new = usize::try_from(lines.0 - self.next)
+                    .unwrap_or(usize::MAX)
+                    .min(lines.1.len());
                 self.next = lines.0;
                 if new > 0 {
                     return lines.1.iter().skip(lines.1.len() - new).cloned().collect();
@@ -125,9 +169,18 @@ impl<S: Subscriber> Layer<S> for RingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let area = event.metadata().target().split("::").next().unwrap_or_default();
+        let area = event
+            .metadata()
+            .target()
+            .split("::")
+            .next()
+            .unwrap_or_default();
         let area = area.strip_prefix("goop_").unwrap_or(area);
-        self.0.push(*event.metadata().level(), area, &format!("{}{}", text.message, text.fields));
+        self.0.push(
+            *event.metadata().level(),
+            area,
+            &format!("{}{}", text.message, text.fields),
+        );
     }
 }
 
@@ -167,5 +220,7 @@ fn name_of(level: Level) -> &'static str {
 /// A time as RFC 3339 in UTC with its fraction.
 #[must_use]
 pub fn rfc3339(at: SystemTime) -> String {
-    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::from(at)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }

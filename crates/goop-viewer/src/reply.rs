@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 /// A value as JSON the way Go's encoder writes it: `<`, `>`, `&` escaped, a line break at the end.
 pub(crate) fn go_json(value: &impl Serialize) -> String {
-    let mut text = escape_like_go(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+    let mut text =
+        escape_like_go(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
     text.push('\n');
     text
 }
@@ -24,7 +25,9 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 pub(crate) fn raw_json(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -34,7 +37,10 @@ pub(crate) fn error(status: StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_LENGTH, text.len().into());
     *response.body_mut() = Body::from(text);

@@ -100,7 +100,9 @@ pub struct Viewer {
 
 impl std::fmt::Debug for Viewer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Viewer").field("control_port", &self.shared.control_port).finish_non_exhaustive()
+        f.debug_struct("Viewer")
+            .field("control_port", &self.shared.control_port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,14 +129,23 @@ impl Viewer {
                 Ok(control) => control,
                 Err(_) => listen(loopback(0)).await?,
             };
-            return Ok(Sockets { control, public: None });
+            return Ok(Sockets {
+                control,
+                public: None,
+            });
         }
         let addr = parse_addr(text)?;
         if addr.ip().is_loopback() {
-            return Ok(Sockets { control: listen(addr).await?, public: None });
+            return Ok(Sockets {
+                control: listen(addr).await?,
+                public: None,
+            });
         }
         let public = listen(addr).await?;
-        Ok(Sockets { control: listen(loopback(0)).await?, public: Some(public) })
+        Ok(Sockets {
+            control: listen(loopback(0)).await?,
+            public: Some(public),
+        })
     }
 
     /// Puts the viewer together over its sockets.
@@ -142,9 +153,15 @@ impl Viewer {
     /// # Errors
     /// See [`ViewerError`].
     pub fn new(sockets: Sockets, context: Context) -> Result<Self, ViewerError> {
-        let control_port = sockets.control.local_addr().map(|addr| addr.port()).map_err(ViewerError::Token)?;
+        let control_port = sockets
+            .control
+            .local_addr()
+            .map(|addr| addr.port())
+            .map_err(ViewerError::Token)?;
         let session = Session::new(&context.keypair, control_port);
-        session.write_token(&context.data_folder).map_err(ViewerError::Token)?;
+        session
+            .write_token(&context.data_folder)
+            .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
             context,
             events: EventLog::default(),
@@ -158,7 +175,11 @@ impl Viewer {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             router: std::sync::OnceLock::new(),
         });
-        Ok(Self { shared, control: sockets.control, public: sockets.public })
+        Ok(Self {
+            shared,
+            control: sockets.control,
+            public: sockets.public,
+        })
     }
 
     /// The address of the control pages.
@@ -170,7 +191,9 @@ impl Viewer {
     /// Where the own site is published, if it is.
     #[must_use]
     pub fn public_addr(&self) -> Option<SocketAddr> {
-        self.public.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.public
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
     }
 
     /// The link that makes its first visitor the owner.
@@ -189,12 +212,21 @@ impl Viewer {
     /// Serves until `leave` is cancelled, then ends every connection within half a second.
     pub async fn run(self, leave: CancellationToken) {
         let shared = self.shared;
-        let peers = shared.events.clone().follow_peers(shared.context.net.events());
+        let peers = shared
+            .events
+            .clone()
+            .follow_peers(shared.context.net.events());
         shared.tasks.spawn(stop_with(shared.stop.clone(), peers));
-        let control = Listener::Control { port: shared.control_port };
-        shared.tasks.spawn(accept(shared.clone(), self.control, control));
+        let control = Listener::Control {
+            port: shared.control_port,
+        };
+        shared
+            .tasks
+            .spawn(accept(shared.clone(), self.control, control));
         if let Some(public) = self.public {
-            shared.tasks.spawn(accept(shared.clone(), public, Listener::Public));
+            shared
+                .tasks
+                .spawn(accept(shared.clone(), public, Listener::Public));
         }
         leave.cancelled().await;
         shared.stop.cancel();
@@ -205,12 +237,19 @@ impl Viewer {
 }
 
 fn parse_addr(text: &str) -> Result<SocketAddr, ViewerError> {
-    let full = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.replace("localhost:", "127.0.0.1:") };
-    full.parse().map_err(|_| ViewerError::BadAddress(text.to_owned()))
+    let full = if text.starts_with(':') {
+        format!("127.0.0.1{text}")
+    } else {
+        text.replace("localhost:", "127.0.0.1:")
+    };
+    full.parse()
+        .map_err(|_| ViewerError::BadAddress(text.to_owned()))
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, ViewerError> {
-    TcpListener::bind(addr).await.map_err(|source| ViewerError::Listen { addr, source })
+    TcpListener::bind(addr)
+        .await
+        .map_err(|source| ViewerError::Listen { addr, source })
 }
 
 async fn stop_with(stop: CancellationToken, task: impl Future<Output = ()>) {
@@ -252,7 +291,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, kind: Listener) {
         async move { Ok::<_, Infallible>(Box::pin(answer(&shared, kind, request)).await) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD.max(512 * 1024));
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD.max(512 * 1024));
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
@@ -269,7 +311,14 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, kind: Listener) {
 }
 
 async fn answer(shared: &Arc<Shared>, kind: Listener, request: Request<Incoming>) -> Response {
-    let caller = classify(kind, &asked(request.method(), request.uri().authority().map(http::uri::Authority::as_str), request.headers()));
+    let caller = classify(
+        kind,
+        &asked(
+            request.method(),
+            request.uri().authority().map(http::uri::Authority::as_str),
+            request.headers(),
+        ),
+    );
     match caller {
         Caller::SitePage(peer) => {
             let (parts, _) = request.into_parts();
@@ -285,9 +334,10 @@ async fn answer(shared: &Arc<Shared>, kind: Listener, request: Request<Incoming>
             StatusCode::MISDIRECTED_REQUEST,
             "this address is not served here: open the link that was printed when the peer started",
         ),
-        Caller::Refused(Refusal::ForeignOrigin) => {
-            error(StatusCode::FORBIDDEN, "forbidden: another site may not use this peer")
-        }
+        Caller::Refused(Refusal::ForeignOrigin) => error(
+            StatusCode::FORBIDDEN,
+            "forbidden: another site may not use this peer",
+        ),
     }
 }
 
@@ -305,7 +355,10 @@ fn asked<'a>(method: &Method, authority: Option<&'a str>, headers: &'a HeaderMap
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Asked {
         is_read: matches!(*method, Method::GET | Method::HEAD),
-        host: headers.get(HOST).and_then(|host| host.to_str().ok()).or(authority),
+        host: headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .or(authority),
         origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()),
         fetch_site: text("sec-fetch-site"),
         fetch_mode: text("sec-fetch-mode"),
@@ -354,9 +407,14 @@ async fn guest(shared: &Arc<Shared>, parts: &Parts) -> Response {
 
 fn guest_self(parts: &Parts) -> Response {
     let known = cookie(&parts.headers, GUEST_COOKIE).filter(|id| {
-        id.len() == 38 && id.starts_with("guest-") && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        id.len() == 38
+            && id.starts_with("guest-")
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     });
-    let id = known.map_or_else(|| format!("guest-{}", uuid::Uuid::new_v4().simple()), str::to_owned);
+    let id = known.map_or_else(
+        || format!("guest-{}", uuid::Uuid::new_v4().simple()),
+        str::to_owned,
+    );
     let mut response = api::guest_self(&api::Guest(id.clone()));
     let cookie = format!("{GUEST_COOKIE}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -368,10 +426,14 @@ fn guest_self(parts: &Parts) -> Response {
 /// A person followed a link from somewhere else: the page may load, with the next request it is the page that asks.
 async fn link(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
     let path = request.uri().path();
-    if path == "/start" || site_url(path).is_some() || is_page(path) || redirect_of(path).is_some() {
+    if path == "/start" || site_url(path).is_some() || is_page(path) || redirect_of(path).is_some()
+    {
         return control(shared, request).await;
     }
-    error(StatusCode::FORBIDDEN, "forbidden: another site may not use this peer")
+    error(
+        StatusCode::FORBIDDEN,
+        "forbidden: another site may not use this peer",
+    )
 }
 
 async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
@@ -413,7 +475,8 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
 
 /// The control pages; the script in the shell shows what the path names.
 fn is_page(path: &str) -> bool {
-    matches!(path, "/peers" | "/view" | "/self" | "/logs") || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
+    matches!(path, "/peers" | "/view" | "/self" | "/logs")
+        || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 
 fn redirect_of(path: &str) -> Option<&'static str> {
@@ -426,7 +489,10 @@ fn redirect_of(path: &str) -> Option<&'static str> {
 
 fn start(shared: &Shared, parts: &Parts) -> Response {
     let query = parts.uri.query().unwrap_or_default();
-    let token = query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();
+    let token = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("token="))
+        .unwrap_or_default();
     let redeemed = shared.session.redeem(token);
     if !redeemed && !shared.is_owner(&parts.headers) {
         return error(
@@ -443,7 +509,10 @@ fn start(shared: &Shared, parts: &Parts) -> Response {
 
 fn text(text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -452,13 +521,18 @@ fn bare_request(parts: &Parts) -> Request<Body> {
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();
     if let Some(known) = parts.headers.get(http::header::IF_NONE_MATCH) {
-        request.headers_mut().insert(http::header::IF_NONE_MATCH, known.clone());
+        request
+            .headers_mut()
+            .insert(http::header::IF_NONE_MATCH, known.clone());
     }
     request
 }
 
 async fn to_router(shared: &Arc<Shared>, request: Request<Body>) -> Response {
-    let router = shared.router.get_or_init(|| api::router(shared.clone())).clone();
+    let router = shared
+        .router
+        .get_or_init(|| api::router(shared.clone()))
+        .clone();
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
@@ -467,7 +541,11 @@ async fn to_router(shared: &Arc<Shared>, request: Request<Body>) -> Response {
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers.get(COOKIE)?.to_str().ok()?;
-    cookies.split(';').filter_map(|cookie| cookie.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    cookies
+        .split(';')
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 impl Shared {
@@ -478,7 +556,11 @@ impl Shared {
 
     /// The origin of a site where names below `localhost` resolve.
     pub(crate) fn label_origin(&self, peer: &PeerId) -> String {
-        format!("http://{}.localhost:{}", host_label(peer), self.control_port)
+        format!(
+            "http://{}.localhost:{}",
+            host_label(peer),
+            self.control_port
+        )
     }
 
     /// The origin of a site for this browser; `None` when no port is left.
@@ -486,12 +568,16 @@ impl Shared {
         if cookie(&parts.headers, ORIGIN_COOKIE) != Some("port") || !self.is_owner(&parts.headers) {
             return Some(self.label_origin(peer));
         }
-        self.site_port(*peer).map(|port| format!("http://127.0.0.1:{port}"))
+        self.site_port(*peer)
+            .map(|port| format!("http://127.0.0.1:{port}"))
     }
 
     /// The loopback port of a site, bound when it is first asked for.
     fn site_port(self: &Arc<Self>, peer: PeerId) -> Option<u16> {
-        let mut ports = self.site_ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ports = self
+            .site_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(port) = ports.get(&peer) {
             return Some(*port);
         }
@@ -502,7 +588,11 @@ impl Shared {
         socket.set_nonblocking(true).ok()?;
         let listener = TcpListener::from_std(socket).ok()?;
         let port = listener.local_addr().ok()?.port();
-        self.tasks.spawn(accept(self.clone(), listener, Listener::Site { port, peer }));
+        self.tasks.spawn(accept(
+            self.clone(),
+            listener,
+            Listener::Site { port, peer },
+        ));
         ports.insert(peer, port);
         Some(port)
     }

@@ -27,7 +27,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("cookie_name", &self.cookie_name).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("cookie_name", &self.cookie_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,8 +38,15 @@ impl Session {
     /// keep one set of cookies for all ports of a host.
     #[must_use]
     pub fn new(keypair: &Keypair, port: u16) -> Self {
-        let secret = keypair.derive_secret(b"goop2 viewer session").unwrap_or_else(rand::random);
-        let derive = |purpose: &[u8]| hex(&Sha256::new().chain_update(purpose).chain_update(secret).finalize());
+        let secret = keypair
+            .derive_secret(b"goop2 viewer session")
+            .unwrap_or_else(rand::random);
+        let derive = |purpose: &[u8]| {
+            hex(&Sha256::new()
+                .chain_update(purpose)
+                .chain_update(secret)
+                .finalize())
+        };
         Self {
             cookie_name: format!("goop2_owner_{port}"),
             cookie: derive(b"cookie:"),
@@ -60,7 +69,10 @@ impl Session {
     /// The token of the start link, while it was not used.
     #[must_use]
     pub fn start_token(&self) -> Option<String> {
-        self.start.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.start
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes the start token; it works once.
@@ -78,17 +90,27 @@ impl Session {
     #[must_use]
     pub fn set_cookie(&self) -> String {
         // A month; the peer is asked for a new link after that.
-        format!("{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000", self.cookie_name, self.cookie)
+        format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000",
+            self.cookie_name, self.cookie
+        )
     }
 
     /// Whether the request's `Cookie` or `Authorization` header proves the owner.
     #[must_use]
     pub fn is_owner(&self, cookies: Option<&str>, authorization: Option<&str>) -> bool {
         let by_cookie = cookies.is_some_and(|cookies| {
-            let values = cookies.split(';').filter_map(|cookie| cookie.trim().split_once('='));
-            values.filter(|(name, _)| *name == self.cookie_name).any(|(_, value)| same(&self.cookie, value))
+            let values = cookies
+                .split(';')
+                .filter_map(|cookie| cookie.trim().split_once('='));
+            values
+                .filter(|(name, _)| *name == self.cookie_name)
+                .any(|(_, value)| same(&self.cookie, value))
         });
-        by_cookie || authorization.and_then(|text| text.strip_prefix("Bearer ")).is_some_and(|token| same(&self.bearer, token.trim()))
+        by_cookie
+            || authorization
+                .and_then(|text| text.strip_prefix("Bearer "))
+                .is_some_and(|token| same(&self.bearer, token.trim()))
     }
 }
 
@@ -98,9 +120,11 @@ fn same(right: &str, given: &str) -> bool {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -8,7 +8,8 @@ use goop_identity::PeerId;
 use goop_identity::label::parse_peer_id;
 use goop_site::{SiteError, SitePath, SiteRequest, VisitError, respond, types};
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
@@ -31,8 +32,14 @@ pub(crate) struct SiteUrl<'a> {
 pub(crate) fn site_url(path: &str) -> Option<SiteUrl<'_>> {
     let after = path.strip_prefix(PREFIX)?;
     Some(match after.find('/') {
-        Some(slash) => SiteUrl { id: &after[..slash], rest: Some(&after[slash..]) },
-        None => SiteUrl { id: after, rest: None },
+        Some(slash) => SiteUrl {
+            id: &after[..slash],
+            rest: Some(&after[slash..]),
+        },
+        None => SiteUrl {
+            id: after,
+            rest: None,
+        },
     })
 }
 
@@ -46,16 +53,28 @@ pub(crate) fn lead_to_origin(shared: &Arc<Shared>, parts: &Parts, url: &SiteUrl<
     };
     let origin = shared.origin_of(&peer, parts);
     let Some(origin) = origin else {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "too many sites are open; close some and try again");
+        return error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many sites are open; close some and try again",
+        );
     };
-    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = parts
+        .uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     let rest = url.rest.unwrap_or("/");
-    redirect(StatusCode::FOUND, &format!("{origin}{PREFIX}{}{rest}{query}", peer.to_base58()))
+    redirect(
+        StatusCode::FOUND,
+        &format!("{origin}{PREFIX}{}{rest}{query}", peer.to_base58()),
+    )
 }
 
 /// A site's own page asks for a file of that site.
 pub(crate) async fn serve(shared: &Shared, parts: &Parts, peer: PeerId) -> Response {
-    let Some(url) = site_url(parts.uri.path()) else { return not_found() };
+    let Some(url) = site_url(parts.uri.path()) else {
+        return not_found();
+    };
     if parse_peer_id(url.id) != Some(peer) {
         return not_found();
     }
@@ -92,30 +111,47 @@ async fn serve_file(shared: &Shared, parts: &Parts, peer: PeerId, url: &SiteUrl<
 fn own_file(shared: &Shared, parts: &Parts, path: &[u8]) -> Response {
     let found = SitePath::parse(path)
         .map_err(SiteError::from)
-        .and_then(|path| respond::respond(&shared.context.site, &parts.method, &path, &parts.headers));
+        .and_then(|path| {
+            respond::respond(&shared.context.site, &parts.method, &path, &parts.headers)
+        });
     match found {
         Ok(response) => {
             let mut response = response.map(Body::new);
             // Always asked about again, so that an edit shows at the next load.
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            response
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             response
         }
         Err(SiteError::NotFound) => not_found(),
         Err(SiteError::Forbidden) => error(StatusCode::FORBIDDEN, "forbidden"),
         Err(SiteError::Io(failure)) => {
             tracing::warn!(error = %failure, "a file of the own site cannot be read");
-            error(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read; the log says why")
+            error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the file cannot be read; the log says why",
+            )
         }
     }
 }
 
 async fn neighbours_file(shared: &Shared, parts: &Parts, peer: PeerId, path: Vec<u8>) -> Response {
-    let Ok(path) = String::from_utf8(path) else { return not_found() };
-    let request = SiteRequest { method: parts.method.clone(), path: path.clone(), headers: parts.headers.clone() };
+    let Ok(path) = String::from_utf8(path) else {
+        return not_found();
+    };
+    let request = SiteRequest {
+        method: parts.method.clone(),
+        path: path.clone(),
+        headers: parts.headers.clone(),
+    };
     match shared.context.neighbours.fetch(peer, request).await {
         Ok(mut response) => {
             let headers = response.headers_mut();
-            let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            let named = headers
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned();
             let path = if path == "/" { "/index.html" } else { &path };
             let kind = types::for_browser(std::path::Path::new(path), &named);
             if let Ok(kind) = HeaderValue::from_str(&kind) {
@@ -137,7 +173,10 @@ fn secure(shared: &Shared, response: &mut Response) {
     headers.insert(CONTENT_SECURITY_POLICY, shared.site_policy.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
 }
 
 /// The policy of a site's pages (viewer-api.md 7), with media and blobs allowed.
@@ -147,7 +186,8 @@ pub(crate) fn site_policy(control_port: u16) -> HeaderValue {
          media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; \
          frame-ancestors 'self' http://127.0.0.1:{control_port} http://localhost:{control_port}"
     );
-    HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+    HeaderValue::from_str(&policy)
+        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
 /// The page shown instead of a site that cannot be reached. It holds no script and no style of its own.
@@ -165,12 +205,18 @@ fn unreachable_page(shared: &Shared, path: &str, reason: &str) -> Response {
     let mut response = Response::new(Body::from(page));
     *response.status_mut() = StatusCode::BAD_GATEWAY;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     secure(shared, &mut response);
     response
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

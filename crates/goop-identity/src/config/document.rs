@@ -56,7 +56,11 @@ impl Field for bool {
 
 /// The last value of `object` under `name` in any case, as the Go program matches names.
 fn find<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next_back()
+    object
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .next_back()
 }
 
 /// Reads one field into its place.
@@ -69,13 +73,17 @@ pub(super) fn take<T: Field>(
     match find(object, name) {
         None | Some(Value::Null) => Ok(()),
         Some(value) => {
-            *into = T::from_json(value).ok_or_else(|| format!("{section}.{name} must be {}", T::TYPE))?;
+            *into = T::from_json(value)
+                .ok_or_else(|| format!("{section}.{name} must be {}", T::TYPE))?;
             Ok(())
         }
     }
 }
 
-fn section<T: Reading + Default>(document: &Map<String, Value>, name: &'static str) -> Result<T, String> {
+fn section<T: Reading + Default>(
+    document: &Map<String, Value>,
+    name: &'static str,
+) -> Result<T, String> {
     match find(document, name) {
         None | Some(Value::Null) => Ok(T::default()),
         Some(Value::Object(object)) => T::read(name, object),
@@ -116,22 +124,35 @@ pub(super) fn write(config: &Config, from: &Map<String, Value>) -> String {
     put(&mut document, "viewer", &config.viewer, from);
     put(&mut document, "lua", &config.lua, from);
     let known: Vec<String> = document.keys().cloned().collect();
-    keep_unknown(&mut document, from, |key| known.iter().any(|name| key.eq_ignore_ascii_case(name)));
+    keep_unknown(&mut document, from, |key| {
+        known.iter().any(|name| key.eq_ignore_ascii_case(name))
+    });
     // Values of a Map always serialise.
     let text = serde_json::to_string_pretty(&Value::Object(document)).unwrap_or_default();
     escape_like_go(&text)
 }
 
-fn put<T: Reading>(document: &mut Map<String, Value>, name: &str, section: &T, from: &Map<String, Value>) {
+fn put<T: Reading>(
+    document: &mut Map<String, Value>,
+    name: &str,
+    section: &T,
+    from: &Map<String, Value>,
+) {
     let mut object = Map::new();
     section.write(&mut object);
     if let Some(Value::Object(old)) = find(from, name) {
-        keep_unknown(&mut object, old, |key| T::KNOWN.iter().any(|known| key.eq_ignore_ascii_case(known)));
+        keep_unknown(&mut object, old, |key| {
+            T::KNOWN.iter().any(|known| key.eq_ignore_ascii_case(known))
+        });
     }
     document.insert(name.to_owned(), Value::Object(object));
 }
 
-fn keep_unknown(into: &mut Map<String, Value>, from: &Map<String, Value>, known: impl Fn(&str) -> bool) {
+fn keep_unknown(
+    into: &mut Map<String, Value>,
+    from: &Map<String, Value>,
+    known: impl Fn(&str) -> bool,
+) {
     for (key, value) in from.iter().filter(|(key, _)| !known(key)) {
         into.insert(key.clone(), value.clone());
     }

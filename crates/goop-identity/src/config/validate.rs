@@ -16,7 +16,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`] with the text of the first broken rule.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.first_broken_rule().map_or(Ok(()), |text| Err(ConfigError::Invalid(text)))
+        self.first_broken_rule()
+            .map_or(Ok(()), |text| Err(ConfigError::Invalid(text)))
     }
 
     fn first_broken_rule(&self) -> Option<String> {
@@ -81,16 +82,28 @@ impl Config {
         if !presence.rendezvous_host {
             return Some("presence.relay_port requires presence.rendezvous_host=true".to_owned());
         }
-        let too_large = [("relay_port", presence.relay_port), ("relay_ws_port", presence.relay_ws_port)];
+        let too_large = [
+            ("relay_port", presence.relay_port),
+            ("relay_ws_port", presence.relay_ws_port),
+        ];
         if let Some((field, _)) = too_large.iter().find(|(_, port)| *port > *PORTS.end()) {
             return Some(format!("presence.{field} must be 0..65535"));
         }
         let timings = [
             ("relay_cleanup_delay_sec", presence.relay_cleanup_delay_sec),
             ("relay_poll_deadline_sec", presence.relay_poll_deadline_sec),
-            ("relay_connect_timeout_sec", presence.relay_connect_timeout_sec),
-            ("relay_refresh_interval_sec", presence.relay_refresh_interval_sec),
-            ("relay_recovery_grace_sec", presence.relay_recovery_grace_sec),
+            (
+                "relay_connect_timeout_sec",
+                presence.relay_connect_timeout_sec,
+            ),
+            (
+                "relay_refresh_interval_sec",
+                presence.relay_refresh_interval_sec,
+            ),
+            (
+                "relay_recovery_grace_sec",
+                presence.relay_recovery_grace_sec,
+            ),
         ];
         timings
             .iter()
@@ -154,7 +167,12 @@ fn clean(path: &str) -> PathBuf {
     for part in Path::new(path.trim()).components() {
         match part {
             Component::CurDir => {}
-            Component::ParentDir if cleaned.components().next_back().is_some_and(|last| matches!(last, Component::Normal(_))) => {
+            Component::ParentDir
+                if cleaned
+                    .components()
+                    .next_back()
+                    .is_some_and(|last| matches!(last, Component::Normal(_))) =>
+            {
                 cleaned.pop();
             }
             other => cleaned.push(other),

@@ -8,7 +8,10 @@ use axum::response::Response;
 use goop_identity::Profile;
 use goop_identity::avatar::{Avatar, AvatarError, AvatarHash, MAX_OWN, initials_svg};
 use goop_identity::label::parse_peer_id;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::reply::{error, raw_json};
@@ -39,15 +42,27 @@ pub(crate) async fn of_nobody() -> Response {
 /// A peer's picture, or initials. Site pages may ask, too.
 #[utoipa::path(get, path = "/api/avatar/peer/{id}", tag = "avatars", params(("id" = String, Path, description = "peer id")),
     responses((status = 200), (status = 304)))]
-pub(crate) async fn of_peer(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let Some(peer) = parse_peer_id(&id) else { return initials(&id, "") };
+pub(crate) async fn of_peer(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(peer) = parse_peer_id(&id) else {
+        return initials(&id, "");
+    };
     if peer == shared.context.net.local_peer_id() {
         return own(&shared);
     }
-    let Some(row) = shared.context.net.peer(&peer) else { return initials(&id, "") };
-    let Some(hash) = AvatarHash::parse(&row.avatar_hash) else { return initials(&row.content, &row.email) };
+    let Some(row) = shared.context.net.peer(&peer) else {
+        return initials(&id, "");
+    };
+    let Some(hash) = AvatarHash::parse(&row.avatar_hash) else {
+        return initials(&row.content, &row.email);
+    };
     let etag = format!("\"{}\"", hash.as_str());
-    let known = headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
     if known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag)) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -65,7 +80,10 @@ pub(crate) async fn of_peer(State(shared): State<Arc<Shared>>, Path(id): Path<St
 }
 
 fn cache_for_a_day(response: &mut Response, etag: &str) {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    response.headers_mut().insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=86400"),
+    );
     if let Ok(etag) = HeaderValue::from_str(etag) {
         response.headers_mut().insert(ETAG, etag);
     }
@@ -87,7 +105,10 @@ fn initials(label: &str, email: &str) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Opened by itself it is a document of this origin; it holds no script, and could run none.
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
     response
 }
 
@@ -101,16 +122,25 @@ pub(crate) async fn upload(State(shared): State<Arc<Shared>>, form: Multipart) -
     match shared.context.avatar.set(&bytes) {
         Ok(hash) => {
             (shared.context.profile_changed)();
-            raw_json(StatusCode::OK, format!("{{\"ok\":true,\"hash\":\"{}\"}}", hash.as_str()))
+            raw_json(
+                StatusCode::OK,
+                format!("{{\"ok\":true,\"hash\":\"{}\"}}", hash.as_str()),
+            )
         }
-        Err(failure @ AvatarError::Io(_)) => error(StatusCode::INTERNAL_SERVER_ERROR, &failure.to_string()),
+        Err(failure @ AvatarError::Io(_)) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, &failure.to_string())
+        }
         Err(failure) => error(StatusCode::BAD_REQUEST, &failure.to_string()),
     }
 }
 
 async fn field(mut form: Multipart) -> Result<bytes::Bytes, Response> {
     let bad = |text: &str| error(StatusCode::BAD_REQUEST, text);
-    while let Some(field) = form.next_field().await.map_err(|_| bad("the form cannot be read"))? {
+    while let Some(field) = form
+        .next_field()
+        .await
+        .map_err(|_| bad("the form cannot be read"))?
+    {
         if field.name() != Some("avatar") {
             continue;
         }

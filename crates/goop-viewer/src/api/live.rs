@@ -28,20 +28,36 @@ pub(crate) fn stream(shared: &Shared, headers: &HeaderMap) -> Response {
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let log = shared.events.clone();
     let listener = shared.events.listen(last_seen);
-    let hello = stream::iter([Event::default().event("connected").data("{\"status\":\"ok\"}")]);
-    let events = stream::unfold(listener, async |mut listener| Some((listener.next().await, listener)))
-        .flat_map(move |next| {
-            let events: Vec<Event> = match next {
-                Next::Events(entries) => entries
-                    .into_iter()
-                    .map(|entry| Event::default().event("message").id(log.id_of(entry.number)).data(&*entry.data))
-                    .collect(),
-                Next::Reset(number) => vec![Event::default().event("reset").id(log.id_of(number)).data("{}")],
-            };
-            stream::iter(events)
-        });
+    let hello = stream::iter([Event::default()
+        .event("connected")
+        .data("{\"status\":\"ok\"}")]);
+    let events = stream::unfold(listener, async |mut listener| {
+        Some((listener.next().await, listener))
+    })
+    .flat_map(move |next| {
+        let events: Vec<Event> = match next {
+            Next::Events(entries) => entries
+                .into_iter()
+                .map(|entry| {
+                    Event::default()
+                        .event("message")
+                        .id(log.id_of(entry.number))
+                        .data(&*entry.data)
+                })
+                .collect(),
+            Next::Reset(number) => vec![
+                Event::default()
+                    .event("reset")
+                    .id(log.id_of(number))
+                    .data("{}"),
+            ],
+        };
+        stream::iter(events)
+    });
     let events = hello.chain(events).map(Ok::<_, Infallible>);
-    Sse::new(until(shared.stop.clone(), events)).keep_alive(keep_alive()).into_response()
+    Sse::new(until(shared.stop.clone(), events))
+        .keep_alive(keep_alive())
+        .into_response()
 }
 
 /// A stream that ends when the server does.

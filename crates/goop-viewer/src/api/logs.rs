@@ -27,10 +27,20 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
 /// New lines as server-sent events.
 #[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 200, content_type = "text/event-stream")))]
 pub(crate) async fn stream(State(shared): State<Arc<Shared>>) -> Response {
-    let lines = stream::unfold(shared.context.logs.follow(), async |mut follower| Some((follower.next().await, follower)))
-        .flat_map(stream::iter)
-        .map(|line| Ok::<_, Infallible>(Event::default().event("message").data(go_json(&line).trim_end())));
-    Sse::new(until(shared.stop.clone(), lines)).keep_alive(keep_alive()).into_response()
+    let lines = stream::unfold(shared.context.logs.follow(), async |mut follower| {
+        Some((follower.next().await, follower))
+    })
+    .flat_map(stream::iter)
+    .map(|line| {
+        Ok::<_, Infallible>(
+            Event::default()
+                .event("message")
+                .data(go_json(&line).trim_end()),
+        )
+    });
+    Sse::new(until(shared.stop.clone(), lines))
+        .keep_alive(keep_alive())
+        .into_response()
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -41,7 +51,10 @@ pub(crate) struct Verbose {
 /// Whether details of the network are logged.
 #[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200)))]
 pub(crate) async fn verbose(State(shared): State<Arc<Shared>>) -> Response {
-    json(StatusCode::OK, &serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) }))
+    json(
+        StatusCode::OK,
+        &serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) }),
+    )
 }
 
 /// Switches the details on or off. Pages filter by it; the log itself keeps what its level says.
@@ -81,7 +94,19 @@ pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
         "warn" => Level::WARN,
         _ => Level::INFO,
     };
-    let source = if line.source.is_empty() { "client" } else { &line.source };
-    shared.context.logs.push(level, source, &format!("[{}] [{source}] {}", level.as_str().to_lowercase(), line.message));
+    let source = if line.source.is_empty() {
+        "client"
+    } else {
+        &line.source
+    };
+    shared.context.logs.push(
+        level,
+        source,
+        &format!(
+            "[{}] [{source}] {}",
+            level.as_str().to_lowercase(),
+            line.message
+        ),
+    );
     StatusCode::NO_CONTENT.into_response()
 }

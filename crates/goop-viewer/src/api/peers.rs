@@ -33,7 +33,11 @@ pub(crate) async fn own(State(shared): State<Arc<Shared>>) -> Response {
 
 pub(crate) fn own_identity(shared: &Shared) -> Who {
     let profile = Profile::of(&shared.context.config.current());
-    let hash = shared.context.avatar.current().map(|avatar| avatar.hash.as_str().to_owned());
+    let hash = shared
+        .context
+        .avatar
+        .current()
+        .map(|avatar| avatar.hash.as_str().to_owned());
     Who {
         avatar_hash: hash.unwrap_or_default(),
         email: profile.email,
@@ -47,7 +51,12 @@ pub(crate) fn own_identity(shared: &Shared) -> Who {
 pub(crate) struct Guest(pub(crate) String);
 
 pub(crate) fn guest_self(guest: &Guest) -> Response {
-    let who = Who { avatar_hash: String::new(), email: String::new(), id: guest.0.clone(), label: "Guest".to_owned() };
+    let who = Who {
+        avatar_hash: String::new(),
+        email: String::new(),
+        id: guest.0.clone(),
+        label: "Guest".to_owned(),
+    };
     json(StatusCode::OK, &who)
 }
 
@@ -64,12 +73,15 @@ pub(crate) struct SessionInfo {
 #[utoipa::path(get, path = "/api/session", tag = "peers", responses((status = 200, body = SessionInfo)))]
 pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
     let own = shared.context.net.local_peer_id();
-    json(StatusCode::OK, &SessionInfo {
-        version: shared.context.version.to_owned(),
-        theme: shared.context.config.current().viewer.theme.clone(),
-        site_url: format!("/p/{}/", own.to_base58()),
-        probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
-    })
+    json(
+        StatusCode::OK,
+        &SessionInfo {
+            version: shared.context.version.to_owned(),
+            theme: shared.context.config.current().viewer.theme.clone(),
+            site_url: format!("/p/{}/", own.to_base58()),
+            probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
+        },
+    )
 }
 
 /// A peer in the list, with the names the Go program uses.
@@ -119,7 +131,10 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
 
 fn listed(shared: &Shared) -> Response {
     let rows = shared.context.net.peers();
-    json(StatusCode::OK, &rows.iter().map(Listed::from).collect::<Vec<_>>())
+    json(
+        StatusCode::OK,
+        &rows.iter().map(Listed::from).collect::<Vec<_>>(),
+    )
 }
 
 /// Asks every known peer whether it is there, and answers with the list.
@@ -137,11 +152,17 @@ pub(crate) struct ById {
 
 /// Asks one peer whether it is there.
 #[utoipa::path(post, path = "/api/peer/probe", tag = "peers", params(ById), responses((status = 200), (status = 400)))]
-pub(crate) async fn probe_one(State(shared): State<Arc<Shared>>, Query(query): Query<ById>) -> Response {
+pub(crate) async fn probe_one(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ById>,
+) -> Response {
     match query.id.as_deref().and_then(parse_peer_id) {
         Some(peer) => {
             let reachable = shared.context.net.probe(peer).await;
-            json(StatusCode::OK, &serde_json::json!({ "reachable": reachable }))
+            json(
+                StatusCode::OK,
+                &serde_json::json!({ "reachable": reachable }),
+            )
         }
         None => error(StatusCode::BAD_REQUEST, "missing id"),
     }
@@ -178,11 +199,19 @@ pub(crate) async fn favorite(State(shared): State<Arc<Shared>>, body: Bytes) -> 
 /// Asks a peer for its display name.
 #[utoipa::path(get, path = "/api/peer/content", tag = "peers", params(ById),
     responses((status = 200), (status = 400), (status = 502)))]
-pub(crate) async fn content(State(shared): State<Arc<Shared>>, Query(query): Query<ById>) -> Response {
+pub(crate) async fn content(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ById>,
+) -> Response {
     let Some(id) = query.id.filter(|id| !id.is_empty()) else {
         return error(StatusCode::BAD_REQUEST, "missing id");
     };
-    let failed = |text: String| json(StatusCode::BAD_GATEWAY, &serde_json::json!({ "error": text }));
+    let failed = |text: String| {
+        json(
+            StatusCode::BAD_GATEWAY,
+            &serde_json::json!({ "error": text }),
+        )
+    };
     let Some(peer) = parse_peer_id(&id) else {
         return failed("failed to parse peer ID".to_owned());
     };
@@ -208,7 +237,11 @@ pub(crate) async fn say_offline(State(shared): State<Arc<Shared>>) -> Response {
 /// The metrics, in Prometheus' text form.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     match &shared.context.metrics {
-        Some(metrics) => ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response(),
+        Some(metrics) => (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            metrics.render(),
+        )
+            .into_response(),
         None => not_found(),
     }
 }

@@ -45,14 +45,25 @@ pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
         config.update(|config| {
             set_trimmed(&mut config.profile.label, change.label);
             set_trimmed(&mut config.profile.email, change.email);
-            set_trimmed(&mut config.profile.verification_token, change.verification_token);
+            set_trimmed(
+                &mut config.profile.verification_token,
+                change.verification_token,
+            );
             set_trimmed(&mut config.profile.bridge_token, change.bridge_token);
-            set(&mut config.viewer.theme, change.theme.filter(|theme| matches!(theme.as_str(), "light" | "dark")));
+            set(
+                &mut config.viewer.theme,
+                change
+                    .theme
+                    .filter(|theme| matches!(theme.as_str(), "light" | "dark")),
+            );
             set(&mut config.viewer.preferred_cam, change.preferred_cam);
             set(&mut config.viewer.preferred_mic, change.preferred_mic);
             set(&mut config.viewer.video_disabled, change.video_disabled);
             set(&mut config.viewer.hide_unverified, change.hide_unverified);
-            set(&mut config.viewer.open_sites_external, change.open_sites_external);
+            set(
+                &mut config.viewer.open_sites_external,
+                change.open_sites_external,
+            );
             set(&mut config.presence.use_services, change.use_services);
             set(&mut config.p2p.bridge_mode, change.bridge_mode);
         })
@@ -63,8 +74,14 @@ pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
             (shared.context.profile_changed)();
             json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
         }
-        Ok(Err(ConfigError::Invalid(rule))) => error(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed to save: {rule}")),
-        Ok(Err(failure)) => error(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed to save: {failure}")),
+        Ok(Err(ConfigError::Invalid(rule))) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("failed to save: {rule}"),
+        ),
+        Ok(Err(failure)) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("failed to save: {failure}"),
+        ),
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "failed to save"),
     }
 }
@@ -96,17 +113,20 @@ pub(crate) struct QuickNow {
 #[utoipa::path(get, path = "/api/settings/quick/get", tag = "settings", responses((status = 200, body = QuickNow)))]
 pub(crate) async fn quick_get(State(shared): State<Arc<Shared>>) -> Response {
     let config = shared.context.config.current();
-    json(StatusCode::OK, &QuickNow {
-        email: config.profile.email.clone(),
-        hide_unverified: config.viewer.hide_unverified,
-        label: config.profile.label.clone(),
-        open_sites_external: config.viewer.open_sites_external,
-        preferred_cam: config.viewer.preferred_cam.clone(),
-        preferred_mic: config.viewer.preferred_mic.clone(),
-        theme: config.viewer.theme.clone(),
-        verification_token: config.profile.verification_token.clone(),
-        video_disabled: config.viewer.video_disabled,
-    })
+    json(
+        StatusCode::OK,
+        &QuickNow {
+            email: config.profile.email.clone(),
+            hide_unverified: config.viewer.hide_unverified,
+            label: config.profile.label.clone(),
+            open_sites_external: config.viewer.open_sites_external,
+            preferred_cam: config.viewer.preferred_cam.clone(),
+            preferred_mic: config.viewer.preferred_mic.clone(),
+            theme: config.viewer.theme.clone(),
+            verification_token: config.profile.verification_token.clone(),
+            video_disabled: config.viewer.video_disabled,
+        },
+    )
 }
 
 /// How sites get origins of their own in this browser.
@@ -124,7 +144,10 @@ pub(crate) async fn origins(body: Bytes) -> Response {
         Ok(_) => return error(StatusCode::BAD_REQUEST, "mode must be label or port"),
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
     };
-    let mut response = json(StatusCode::OK, &serde_json::json!({ "status": "ok", "mode": mode }));
+    let mut response = json(
+        StatusCode::OK,
+        &serde_json::json!({ "status": "ok", "mode": mode }),
+    );
     let cookie = format!("{ORIGIN_COOKIE}={mode}; Path=/; SameSite=Strict; Max-Age=31536000");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);

@@ -1,0 +1,162 @@
+//! A private network: one bridge, and hosts on it, each a network namespace. It works with `ip` from iproute2: what is
+//! needed here is six commands, and a later matrix of NAT kinds has other needs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The network of one scenario, with a folder for what its hosts keep.
+pub(crate) struct Lab {
+    bins: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    /// An empty LAN.
+    pub(crate) fn new(bins: &Path) -> Result<Self> {
+        let _ = std::fs::create_dir_all("/run/netns");
+        // Names of namespaces are files there; ours must not be seen outside. A second mount over it does no harm.
+        ip("-Version")?;
+        sh("mountpoint -q /run/netns || mount -t tmpfs tmpfs /run/netns")?;
+        // A namespace ends a moment after it was deleted, and its cables with it; ours are pulled first.
+        sh(
+            "for v in $(ip -o link | sed 's/^[0-9]*: //; s/[@:].*//' | grep '^v[0-9]'); do ip link del $v; done; \
+            for ns in $(ls /run/netns); do ip netns del $ns; done; ip link del lan 2>/dev/null; true",
+        )?;
+        ip("link set lo up")?;
+        ip("link add lan type bridge")?;
+        ip("link set lan up")?;
+        Ok(Self {
+            bins: bins.to_owned(),
+            folder: tempfile::tempdir().context("a temporary folder")?,
+        })
+    }
+
+    /// A host with one interface on the LAN.
+    pub(crate) fn host(&self, number: u8) -> Result<Host> {
+        let host = Host {
+            name: format!("h{number}"),
+            number,
+        };
+        ip(&format!("netns add {}", host.name))?;
+        ip(&format!("-n {} link set lo up", host.name))?;
+        host.plug()?;
+        host.set_address(&format!("10.55.0.{number}"))?;
+        Ok(host)
+    }
+
+    /// A host without any interface but its loopback.
+    pub(crate) fn lonely_host(&self, number: u8) -> Result<Host> {
+        let host = Host {
+            name: format!("h{number}"),
+            number,
+        };
+        ip(&format!("netns add {}", host.name))?;
+        ip(&format!("-n {} link set lo up", host.name))?;
+        Ok(host)
+    }
+
+    /// A folder of this scenario.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A program that was built.
+    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+        self.bins.join(name)
+    }
+}
+
+/// A host on the LAN.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    name: String,
+    number: u8,
+}
+
+impl Host {
+    /// A command that runs on this host.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.name])
+            .arg(program)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Puts the host's cable in.
+    pub(crate) fn plug(&self) -> Result<()> {
+        let number = self.number;
+        ip(&format!(
+            "link add v{number} type veth peer name eth0 netns {}",
+            self.name
+        ))?;
+        ip(&format!("link set v{number} master lan up"))?;
+        ip(&format!("-n {} link set eth0 up", self.name))
+    }
+
+    /// Pulls it.
+    pub(crate) fn unplug(&self) -> Result<()> {
+        ip(&format!("link del v{}", self.number))
+    }
+
+    /// Gives the host another address.
+    pub(crate) fn set_address(&self, address: &str) -> Result<()> {
+        ip(&format!(
+            "-n {} addr flush dev eth0 scope global",
+            self.name
+        ))?;
+        ip(&format!("-n {} addr add {address}/24 dev eth0", self.name))
+    }
+}
+
+/// Runs `ip` with words.
+pub(crate) fn ip(words: &str) -> Result<()> {
+    let output = Command::new("ip")
+        .args(words.split_whitespace())
+        .output()
+        .context("`ip` is missing: apt-get install iproute2")?;
+    if !output.status.success() {
+        bail!(
+            "ip {words}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+fn sh(script: &str) -> Result<()> {
+    let output = Command::new("sh").args(["-c", script]).output()?;
+    if !output.status.success() {
+        bail!(
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+
+/// Waits until `condition` gives a value; after `within` it is an error that says what was waited for.
+pub(crate) fn wait<T>(
+    what: &str,
+    within: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        match condition() {
+            Ok(Some(value)) => return Ok(value),
+            Ok(None) if Instant::now() >= deadline => bail!("not within {within:?}: {what}"),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("not within {within:?}: {what}")));
+            }
+            _ => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}

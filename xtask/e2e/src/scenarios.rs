@@ -1,0 +1,82 @@
+//! What is shown, scenario by scenario.
+
+mod bad_input;
+mod exposure;
+mod lan;
+mod net;
+mod pages;
+
+use crate::{Kind, Scenario};
+
+/// Every scenario, in the order they run.
+pub(crate) fn all() -> Vec<Scenario> {
+    let scenario = |name, kind, run| Scenario { name, kind, run };
+    vec![
+        scenario(
+            "three peers find each other and browse",
+            Kind::Lan,
+            lan::find_and_browse,
+        ),
+        scenario(
+            "a polite leave and a kill show in the lists",
+            Kind::Lan,
+            lan::leaving,
+        ),
+        scenario(
+            "favourites survive kill -9",
+            Kind::Lan,
+            lan::favorites_survive,
+        ),
+        scenario("a name change is heard at once", Kind::Lan, lan::rename),
+        scenario(
+            "a second signal ends at once",
+            Kind::Lan,
+            bad_input::second_signal,
+        ),
+        scenario(
+            "busy ports and folders are said",
+            Kind::Lan,
+            bad_input::busy,
+        ),
+        scenario(
+            "a damaged key or goop.json is left alone",
+            Kind::Lan,
+            bad_input::damaged,
+        ),
+        scenario(
+            "kill -9 at any moment leaves a folder that starts",
+            Kind::Lan,
+            bad_input::kill_anywhere,
+        ),
+        scenario(
+            "folders of the Go program open and stay valid",
+            Kind::Lan,
+            bad_input::go_folders,
+        ),
+        scenario(
+            "a slow client does not hang the viewer",
+            Kind::Lan,
+            bad_input::slow_client,
+        ),
+        scenario(
+            "a stranger on the LAN gets the own site only",
+            Kind::Lan,
+            exposure::public_listener,
+        ),
+        scenario(
+            "a stranger behind a proxy gets the own site only",
+            Kind::Lan,
+            exposure::behind_nginx,
+        ),
+        scenario(
+            "new addresses are found again",
+            Kind::Net,
+            net::new_addresses,
+        ),
+        scenario("an interface comes and goes", Kind::Net, net::cable),
+        scenario("no network at all", Kind::Net, net::lonely),
+        scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario("pages live in a browser", Kind::Browser, pages::live),
+        scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
+    ]
+}

@@ -1,0 +1,267 @@
+//! What goes wrong: the person is told, and nothing is lost.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::peer::{Peer, copy_tree, curl, tail};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) fn second_signal(lab: &Lab) -> Result<()> {
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    ada.start()?;
+    ada.signal("INT")?;
+    let start = Instant::now();
+    // The first may be through already; then the process is gone, which is what the second is for.
+    let _ = ada.signal("INT");
+    ada.wait_end(Duration::from_secs(2))?;
+    ensure!(
+        start.elapsed() < Duration::from_secs(2),
+        "it took {:?}",
+        start.elapsed()
+    );
+    Ok(())
+}
+
+pub(super) fn busy(lab: &Lab) -> Result<()> {
+    let host = lab.host(1)?;
+    let mut ada = Peer::new(lab, &host, "Ada")?;
+    ada.start()?;
+    let mut twin = Peer::at(lab, &host, ada.dir.clone());
+    fails_saying(&mut twin, "is in use by process")?;
+    let port = ada
+        .origin()?
+        .rsplit(':')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let mut grace = Peer::new(lab, &host, "Grace")?;
+    fs::write(
+        grace.dir.join("goop.json"),
+        format!("{{\"viewer\":{{\"http_addr\":\":{port}\"}}}}"),
+    )?;
+    fails_saying(&mut grace, "viewer.http_addr")?;
+    let mut first = Peer::new(lab, &host, "First")?;
+    fs::write(
+        first.dir.join("goop.json"),
+        "{\"p2p\":{\"listen_port\":4777}}",
+    )?;
+    first.start()?;
+    let mut second = Peer::new(lab, &host, "Second")?;
+    fs::write(
+        second.dir.join("goop.json"),
+        "{\"p2p\":{\"listen_port\":4777}}",
+    )?;
+    fails_saying(&mut second, "p2p.listen_port 4777")?;
+    // Without a configured address a busy port is no problem: another one is taken.
+    let mut third = Peer::new(lab, &host, "Third")?;
+    third.start()
+}
+
+/// Starts a peer that must end with code 1 and a message.
+fn fails_saying(peer: &mut Peer, message: &str) -> Result<()> {
+    peer.spawn()?;
+    let status = peer.wait_end(SOON)?;
+    let log = peer.log();
+    ensure!(
+        status.code() == Some(1),
+        "it ended with {status}: {}",
+        tail(&log)
+    );
+    ensure!(
+        log.contains(message),
+        "it did not say {message:?}: {}",
+        tail(&log)
+    );
+    Ok(())
+}
+
+pub(super) fn damaged(lab: &Lab) -> Result<()> {
+    let host = lab.host(1)?;
+    let mut ada = Peer::new(lab, &host, "Ada")?;
+    fs::create_dir_all(ada.dir.join("data"))?;
+    let key = ada.dir.join("data/identity.key");
+    fs::write(&key, "not a key")?;
+    fails_saying(&mut ada, "identity key")?;
+    ensure!(
+        fs::read(&key)? == b"not a key",
+        "the damaged key was changed"
+    );
+    let mut grace = Peer::new(lab, &host, "Grace")?;
+    fs::write(grace.dir.join("goop.json"), "{\"profile\":{\"label\":\"Gr")?;
+    fails_saying(&mut grace, "goop.json")?;
+    ensure!(
+        fs::read_to_string(grace.dir.join("goop.json"))? == "{\"profile\":{\"label\":\"Gr",
+        "goop.json was changed"
+    );
+    Ok(())
+}
+
+pub(super) fn kill_anywhere(lab: &Lab) -> Result<()> {
+    let seed = std::env::var("GOOP_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random);
+    println!("        seed {seed} (GOOP_SEED={seed} repeats it)");
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    for _ in 0..12 {
+        ada.spawn()?;
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..250)));
+        ada.end("KILL", SOON)?;
+    }
+    ada.start()?;
+    let id = ada.id()?;
+    for _ in 0..3 {
+        let _ = ada.post(
+            "/api/settings/quick",
+            &format!("{{\"label\":\"Ada {}\"}}", rng.random::<u16>()),
+        );
+        ada.end("KILL", SOON)?;
+        ada.start()?;
+        ensure!(ada.id()? == id, "the peer id changed");
+    }
+    Ok(())
+}
+
+/// The recorded folders open; after a run of ours everything the Go program reads is still what it accepts.
+pub(super) fn go_folders(lab: &Lab) -> Result<()> {
+    let host = lab.host(1)?;
+    let folders = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/folders"
+    ));
+    for (name, label) in [
+        ("alice", "Alice"),
+        ("bob", "Bob"),
+        ("old-app-type", "Old"),
+        ("old-group-type", "Old"),
+    ] {
+        let dir = lab.folder().join(name);
+        copy_tree(&folders.join(name), &dir)?;
+        let before = files_of(&dir)?;
+        let mut peer = Peer::at(lab, &host, dir.clone());
+        peer.start().with_context(|| name.to_owned())?;
+        ensure!(
+            peer.get("/api/self")?.json()?["label"] == label,
+            "{name}: wrong name"
+        );
+        ensure!(
+            peer.post("/api/settings/quick", "{\"preferred_mic\":\"mic 1\"}")?
+                .status
+                == 200,
+            "{name}: a setting"
+        );
+        let (status, _) = peer.end("INT", SOON)?;
+        ensure!(status.success(), "{name}: {status}");
+        for (path, bytes) in &before {
+            let now =
+                fs::read(dir.join(path)).with_context(|| format!("{name}: {path} is gone"))?;
+            if path == "goop.json" {
+                check_config(bytes, &now).with_context(|| format!("{name}: goop.json"))?;
+            } else {
+                ensure!(now == *bytes, "{name}: {path} was changed");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files_of(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((
+                    path.strip_prefix(dir)?.to_string_lossy().into_owned(),
+                    fs::read(&path)?,
+                ));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Every field that was there is there with its value; all sections the Go program writes are there.
+fn check_config(before: &[u8], after: &[u8]) -> Result<()> {
+    let (before, after): (Value, Value) = (
+        serde_json::from_slice(before)?,
+        serde_json::from_slice(after)?,
+    );
+    for section in [
+        "identity", "paths", "p2p", "presence", "profile", "viewer", "lua",
+    ] {
+        ensure!(after[section].is_object(), "{section} is missing");
+    }
+    for (section, fields) in before.as_object().context("no object")? {
+        for (field, value) in fields.as_object().context("no object")? {
+            let expected = if field == "preferred_mic" {
+                &Value::from("mic 1")
+            } else {
+                value
+            };
+            ensure!(
+                after[section][field] == *expected,
+                "{section}.{field} is {} instead of {expected}",
+                after[section][field]
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn slow_client(lab: &Lab) -> Result<()> {
+    let host = lab.host(1)?;
+    let mut ada = Peer::new(lab, &host, "Ada")?;
+    ada.start()?;
+    let port = ada
+        .origin()?
+        .rsplit(':')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    // Two hundred connections that send half a request and wait.
+    let script = format!(
+        "for i in $(seq 200); do exec {{fd}}<>/dev/tcp/127.0.0.1/{port}; printf 'GET / HTTP/1.1\\r\\nHost: ' >&$fd; done; cat"
+    );
+    let mut slow = host
+        .command("bash")
+        .args(["-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .spawn()?;
+    let answer = crate::lab::wait("the API answers beside 200 slow clients", SOON, || {
+        Ok(Some(ada.get("/api/self")?).filter(|answer| answer.status == 200))
+    });
+    slow.kill()?;
+    slow.wait()?;
+    answer?;
+    let long = "x".repeat(100_000);
+    let refused = curl(
+        &host,
+        &[
+            "-H",
+            &format!("X-Long: {long}"),
+            &format!("{}/healthz", ada.origin()?),
+        ],
+    );
+    ensure!(
+        refused.is_err()
+            || refused.is_ok_and(|answer| answer.status >= 400 || answer.status == 200),
+        "a long header"
+    );
+    ensure!(
+        ada.get("/api/self")?.status == 200,
+        "the API does not answer any more"
+    );
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! A browser on a host.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::lab::Lab;
+use crate::peer::{Peer, copy_tree};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn pair(lab: &Lab, second: &str) -> Result<(Peer, Peer)> {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/peers"));
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    let dir = lab.folder().join(second);
+    copy_tree(&fixtures.join(second), &dir)?;
+    let mut other = Peer::at(lab, &lab.host(2)?, dir);
+    ada.start()?;
+    other.start()?;
+    ada.wait_here(&other.id()?, SOON)?;
+    Ok((ada, other))
+}
+
+/// Runs one part of [`crate::browser`] on Ada's host.
+fn drive(lab: &Lab, ada: &Peer, script: &serde_json::Value) -> Result<()> {
+    let path = lab.folder().join("script.json");
+    fs::write(&path, script.to_string())?;
+    let program = std::env::current_exe()?;
+    let status = ada
+        .host
+        .command(program)
+        .arg("--bin-dir")
+        .arg(lab.bin(""))
+        .arg("--drive")
+        .arg(&path)
+        .status()?;
+    ensure!(
+        status.success(),
+        "the browser found something wrong (see above)"
+    );
+    Ok(())
+}
+
+pub(super) fn live(lab: &Lab) -> Result<()> {
+    let (ada, sample) = pair(lab, "sample")?;
+    let script = json!({
+        "part": "live", "link": ada.link()?, "origin": ada.origin()?, "peer": sample.id()?, "own": ada.id()?,
+        "shots": std::env::var("GOOP_E2E_SHOTS").unwrap_or_default(), "folder": lab.folder(),
+    });
+    drive(lab, &ada, &script)
+}
+
+pub(super) fn hostile(lab: &Lab) -> Result<()> {
+    let (ada, hostile) = pair(lab, "hostile")?;
+    let mut third = Peer::new(lab, &lab.host(3)?, "Hedy")?;
+    third.start()?;
+    ada.wait_here(&third.id()?, SOON)?;
+    let script = json!({
+        "part": "hostile", "link": ada.link()?, "origin": ada.origin()?, "peer": hostile.id()?, "own": ada.id()?,
+        "third": third.id()?, "folder": lab.folder(),
+    });
+    drive(lab, &ada, &script)
+}
