@@ -1,0 +1,221 @@
+//! The lines of the table, in its order, and what several of them need.
+
+mod idle;
+mod own;
+mod seen;
+mod servers;
+mod size;
+mod start;
+mod visit;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench::Bench;
+use crate::floor::{ask, host::Transport};
+use crate::load::bulk::{self, Bulk};
+use crate::load::rate::{self, GRACE, Rate};
+use crate::peer::{self, Peer};
+use crate::process::{self, Process};
+use crate::report::Row;
+use crate::space::Space;
+
+/// How long one large answer may take.
+const BULK: Duration = Duration::from_secs(120);
+
+/// One line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it measures.
+    pub(crate) what: &'static str,
+    /// Measures it.
+    pub(crate) take: fn(&Bench) -> Result<Vec<Row>>,
+}
+
+/// Every line.
+pub(crate) const ALL: &[Line] = &[
+    Line {
+        name: "start",
+        what: "start until /api/self answers",
+        take: start::take,
+    },
+    Line {
+        name: "idle",
+        what: "memory and processor time of an idle peer with one neighbour",
+        take: idle::take,
+    },
+    Line {
+        name: "own-small",
+        what: "own site, 10 KB file, 8 connections",
+        take: own::small,
+    },
+    Line {
+        name: "own-large",
+        what: "own site, 64 MB file",
+        take: own::large,
+    },
+    Line {
+        name: "visit-latency",
+        what: "neighbour's site, 10 KB, one after the other",
+        take: visit::latency,
+    },
+    Line {
+        name: "visit-rate",
+        what: "neighbour's site, 10 KB, 32 connections",
+        take: visit::rate,
+    },
+    Line {
+        name: "visit-large",
+        what: "neighbour's site, 256 MB file",
+        take: visit::large,
+    },
+    Line {
+        name: "size",
+        what: "goop-peer, stripped",
+        take: size::take,
+    },
+    Line {
+        name: "seen",
+        what: "second peer seen after its start",
+        take: seen::take,
+    },
+];
+
+/// The lines with these names, or all.
+pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Line>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| ALL.iter().find(|line| line.name == name);
+    let known = || {
+        ALL.iter()
+            .map(|line| line.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    names
+        .iter()
+        .map(|name| find(name).with_context(|| format!("no line {name}; there are {}", known())))
+        .collect()
+}
+
+/// Whom a load generator asks, and for what.
+#[derive(Debug)]
+struct Target<'a> {
+    space: &'a Space,
+    addr: SocketAddr,
+    host: String,
+    /// `{}` stands for the number of the file.
+    path: String,
+    files: usize,
+}
+
+impl Bench {
+    /// Small answers over kept connections.
+    fn rate_of(&self, target: &Target<'_>, connections: usize) -> Result<Rate> {
+        let arguments = [
+            rate::COMMAND.to_owned(),
+            format!("--addr={}", target.addr),
+            format!("--host={}", target.host),
+            format!("--path={}", target.path),
+            format!("--files={}", target.files),
+            format!("--length={}", peer::SMALL),
+            format!("--connections={connections}"),
+            format!("--warm={}", self.effort.warm),
+            format!("--run={}", self.effort.run),
+        ];
+        process::ask(target.space, &arguments, self.patience(), self.logs())
+    }
+
+    /// One large answer, equal to the file `compare` if there is one.
+    fn bulk_of(
+        &self,
+        target: &Target<'_>,
+        length: u64,
+        compare: Option<&Peer<'_>>,
+    ) -> Result<Bulk> {
+        let mut arguments = vec![
+            bulk::COMMAND.to_owned(),
+            format!("--addr={}", target.addr),
+            format!("--host={}", target.host),
+            format!("--path={}", target.path),
+            format!("--length={length}"),
+        ];
+        arguments.extend(compare.map(|owner| {
+            format!(
+                "--compare={}",
+                owner.folder.join("site").join(peer::LARGE_FILE).display()
+            )
+        }));
+        process::ask(target.space, &arguments, BULK, self.logs())
+    }
+
+    /// Small answers over reused libp2p streams.
+    fn bare_rate(&self, transport: Transport, addr: &str, streams: usize) -> Result<Rate> {
+        let arguments = [
+            ask::COMMAND.to_owned(),
+            format!("--transport={}", transport.name()),
+            format!("--addr={addr}"),
+            format!("--length={}", peer::SMALL),
+            format!("--streams={streams}"),
+            format!("--warm={}", self.effort.warm),
+            format!("--run={}", self.effort.run),
+        ];
+        process::ask(&self.lan.here, &arguments, self.patience(), self.logs())
+    }
+
+    /// One large answer over a libp2p stream.
+    fn bare_bulk(&self, transport: Transport, addr: &str, length: u64) -> Result<Bulk> {
+        let arguments = [
+            ask::COMMAND.to_owned(),
+            format!("--transport={}", transport.name()),
+            format!("--addr={addr}"),
+            format!("--length={length}"),
+        ];
+        process::ask(&self.lan.here, &arguments, BULK, self.logs())
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.effort.warm + self.effort.run) + 2 * GRACE
+    }
+
+    /// A peer on this side with a folder of small files and a large one of that many bytes.
+    fn peer_here(&self, name: &str, large: u64) -> Result<Peer<'_>> {
+        self.peer_in(&self.lan.here, name, large)
+    }
+
+    /// The same on the other side.
+    fn peer_there(&self, name: &str, large: u64) -> Result<Peer<'_>> {
+        self.peer_in(&self.lan.there, name, large)
+    }
+
+    fn peer_in<'a>(&self, space: &'a Space, name: &str, large: u64) -> Result<Peer<'a>> {
+        let folder = self.folder(name);
+        peer::make_folder(&folder, large)?;
+        Peer::start(space, name, &self.peer, &folder)
+    }
+}
+
+/// Processor time that `work` costs `server`, divided by the answers it counts; in microseconds.
+fn cost_of(server: &Process, work: impl FnOnce() -> Result<Rate>) -> Result<(Rate, f64)> {
+    let before = server.cpu()?;
+    let rate = work()?;
+    let used = server.cpu()?.saturating_sub(before);
+    let cost = used.as_secs_f64() * 1e6 / rate.answers as f64;
+    Ok((rate, cost))
+}
+
+/// The page that `visitor` gets has to be the one that `owner` has.
+fn compare(visitor: &Peer<'_>, host: &str, owner: &Peer<'_>) -> Result<()> {
+    for file in [0, 1, peer::SMALL_FILES - 1] {
+        let name = peer::small_file(file);
+        if visitor.visit(host, &owner.id, &name)?.body != peer::small_bytes(file) {
+            bail!("{name} arrived with other bytes than it has");
+        }
+    }
+    Ok(())
+}
