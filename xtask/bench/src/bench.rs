@@ -14,6 +14,9 @@ use crate::space::{self, Lan};
 /// The word before a line's name that asks for a profile.
 const PROFILE: &str = "profile";
 
+/// Where a whole run goes.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
+
 /// Measure a peer beside floors taken in the same run. Without names, every line.
 #[derive(Debug, FromArgs)]
 pub(crate) struct Arguments {
@@ -41,7 +44,7 @@ pub(crate) struct Arguments {
     /// take the floors only; no peer is needed
     #[argh(switch)]
     floors: bool,
-    /// write the table into this page, between its marks
+    /// write the table into this page, between its marks (docs/performance.md after all lines)
     #[argh(option)]
     write: Option<PathBuf>,
     /// name the lines and leave
@@ -151,11 +154,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let failed = outcomes.iter().any(|outcome| outcome.result.is_err());
     let table = report::table(&outcomes, &effort)?;
     println!("{table}");
-    if let Some(page) = &arguments.write {
+    let whole = arguments.names.is_empty() && !arguments.quick && !arguments.floors;
+    if let Some(page) = arguments
+        .write
+        .or_else(|| whole.then(|| PathBuf::from(PAGE)))
+    {
         if failed {
             bail!("a line failed; {} stays as it was", page.display());
         }
-        report::write(page, &table)
+        report::write(&page, &table)
             .with_context(|| format!("{} cannot be written", page.display()))?;
     }
     Ok(if failed {

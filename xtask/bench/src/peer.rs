@@ -204,16 +204,19 @@ impl<'a> Peer<'a> {
     /// Waits until both list each other.
     pub(crate) fn meet(&self, other: &Self) -> Result<()> {
         let deadline = Instant::now() + MEET;
-        while !(self.lists(&other.id)? && other.lists(&self.id)?) {
+        loop {
+            let (seen, sees) = (other.lists(&self.id)?, self.lists(&other.id)?);
+            if seen && sees {
+                return Ok(());
+            }
             if Instant::now() > deadline {
+                let within = MEET.as_secs();
                 bail!(
-                    "the peers did not find each other within {} s",
-                    MEET.as_secs()
+                    "two peers did not meet within {within} s: first lists second {sees}, second lists first {seen}"
                 );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
     /// Listens for peers that come, as its pages do.

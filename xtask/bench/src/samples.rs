@@ -107,6 +107,17 @@ impl Samples {
                 .collect(),
         )
     }
+
+    /// The rates at which two works get done that share all cores, when each alone reaches these.
+    pub(crate) fn one_after_the_other(one: &Self, two: &Self) -> Self {
+        Self(
+            one.0
+                .iter()
+                .zip(&two.0)
+                .map(|(one, two)| 1.0 / (1.0 / one + 1.0 / two))
+                .collect(),
+        )
+    }
 }
 
 /// Milliseconds.
@@ -144,6 +155,12 @@ mod tests {
             (ratio.min().to_bits(), ratio.max().to_bits()),
             (0.5_f64.to_bits(), 0.5_f64.to_bits())
         );
+    }
+
+    #[test]
+    fn works_that_share_cores_add_their_times() {
+        let both = Samples::one_after_the_other(&Samples(vec![2.0]), &Samples(vec![2.0]));
+        assert_eq!(both.0, [1.0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -18,6 +18,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 const INSIDE: &str = "GOOP_BENCH_INSIDE";
 /// How long a connection on loopback may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long the link may take to come up.
+const LINK: Duration = Duration::from_secs(5);
 /// Where the two ends of the link have their addresses.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2)];
 
@@ -146,11 +148,27 @@ impl Lan {
                 ip(&["link", "set", "eth0", "up"])
             })?;
         }
+        for space in [&here, &there] {
+            space.enter(wait_for_link)?;
+        }
         Ok(Self { here, there })
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<()> {
+/// The kernel notices only after up to a second that a link has another end; until then it counts as down.
+fn wait_for_link() -> Result<()> {
+    let deadline = Instant::now() + LINK;
+    while !ip(&["-o", "link", "show", "dev", "eth0"])?.contains("state UP") {
+        if Instant::now() > deadline {
+            bail!("the link between the namespaces does not come up");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Runs ip(8) and gives back what it says.
+fn ip(arguments: &[&str]) -> Result<String> {
     let output = Command::new("ip")
         .args(arguments)
         .output()
@@ -162,5 +180,5 @@ fn ip(arguments: &[&str]) -> Result<()> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -73,12 +73,31 @@ pub(super) fn rate(bench: &Bench) -> Result<Vec<Row>> {
         Unit::Milliseconds.show(measured.ours.p99.median()),
         measured.path
     );
+    let both = Samples::one_after_the_other(&measured.http.per_second, &fastest(&rows));
+    rows.push(Row {
+        what: "the same beside both halves".to_owned(),
+        unit: Unit::PerSecond,
+        ours: measured.ours.per_second.clone(),
+        floor: Some(Floor::new(
+            "the fastest of these and bare hyper, one after the other on the same cores",
+            both,
+        )),
+        goal: Goal::None,
+        note: "a visit is an HTTP answer and a libp2p answer; the goal counts the latter only"
+            .to_owned(),
+    });
     rows.push(again(
         "the same page again",
         Unit::PerSecond,
         measured.again.per_second,
     ));
     Ok(rows)
+}
+
+/// The floor that the goal is about: the first row's.
+fn fastest(rows: &[Row]) -> Samples {
+    let floor = rows.first().and_then(|row| row.floor.as_ref());
+    floor.map(|floor| floor.samples.clone()).unwrap_or_default()
 }
 
 fn again(what: &str, unit: Unit, ours: Samples) -> Row {
