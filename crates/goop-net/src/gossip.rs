@@ -11,6 +11,9 @@ pub(crate) use pipe::OnePipe;
 
 /// Largest RPC (network.md 8).
 pub const MAX_RPC: usize = 1024 * 1024;
+/// Largest control part of an RPC: the 5,000 ids of 46 bytes that a Go peer may offer at a time (network.md 8). The
+/// library would close the stream of a large network's peer at 16 KiB.
+const MAX_CONTROL: usize = 256 * 1024;
 /// How long a message id is remembered (network.md 8).
 const SEEN: Duration = Duration::from_secs(120);
 /// First look at the mesh after start (network.md 8).
@@ -39,6 +42,7 @@ pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, Strin
         .protocol_id_prefix("/meshsub")
         .support_floodsub()
         .max_transmit_size(MAX_RPC)
+        .max_control_message_size(MAX_CONTROL)
         .duplicate_cache_time(SEEN)
         .validation_mode(ValidationMode::Strict)
         .heartbeat_interval(Duration::from_secs(1))

@@ -7,6 +7,9 @@ mod presence;
 mod probing;
 mod saving;
 mod swarm;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -300,11 +303,11 @@ impl Host {
     fn on_sighting(&mut self, sighting: Sighting) {
         let now = Instant::now();
         match sighting {
-            Sighting::Found(Found { peer, addrs }) => {
+            Sighting::Found(Found { peer, addrs, ttl }) => {
                 let mut addrs: Vec<Multiaddr> =
                     addrs.into_iter().filter(|addr| address::plausible(addr, self.reach)).collect();
                 addrs.dedup();
-                self.dials.learn(peer, addrs, WANTED, now);
+                self.dials.learn(peer, addrs, ttl, now);
             }
             // Its connections tell more reliably whether it is there.
             Sighting::Gone(peer) => {

@@ -43,7 +43,7 @@ impl OnePipe {
 
     fn pipe(&self, peer: &PeerId, inner: Inner) -> THandler<Self> {
         let may_open = self.direct.get(peer).is_none_or(Vec::is_empty);
-        either::Either::Left(Pipe { inner, may_open, held: None })
+        either::Either::Left(Pipe { inner, turn: if may_open { Turn::Open } else { Turn::Wait } })
     }
 }
 
@@ -144,9 +144,30 @@ pub(crate) enum In {
 /// gossipsub on one direct connection.
 pub(crate) struct Pipe {
     inner: Inner,
-    may_open: bool,
-    /// The stream gossipsub asked for while it may not have one.
-    held: Option<SubstreamProtocol<Outbound>>,
+    turn: Turn,
+}
+
+/// Whose turn it is to open the outbound stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Another connection has it. What gossipsub asks for is not done, and it goes on waiting for it.
+    Wait,
+    /// It is ours now, and gossipsub may be waiting: the stream is asked for without it.
+    TakeOver,
+    /// Asked for; gossipsub learns of the result as if it had asked.
+    Opening,
+    /// gossipsub decides.
+    Open,
+}
+
+impl Pipe {
+    /// The stream gossipsub would ask for; `None` when it gave up on this connection.
+    fn outbound(&self) -> Option<SubstreamProtocol<Outbound>> {
+        match self.inner.listen_protocol().into_upgrade().0 {
+            either::Either::Left(protocol) => Some(SubstreamProtocol::new(protocol, ())),
+            either::Either::Right(_) => None,
+        }
+    }
 }
 
 impl ConnectionHandler for Pipe {
@@ -169,15 +190,19 @@ impl ConnectionHandler for Pipe {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
-        if self.may_open
-            && let Some(protocol) = self.held.take()
-        {
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        if self.turn == Turn::TakeOver {
+            let protocol = self.outbound();
+            self.turn = if protocol.is_some() { Turn::Opening } else { Turn::Open };
+            if let Some(protocol) = protocol {
+                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+            }
         }
         loop {
             match self.inner.poll(cx) {
-                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol }) if !self.may_open => {
-                    self.held = Some(protocol);
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. }) if self.turn != Turn::Open => {}
+                Poll::Ready(request @ ConnectionHandlerEvent::OutboundSubstreamRequest { .. }) => {
+                    self.turn = Turn::Opening;
+                    return Poll::Ready(request);
                 }
                 other => return other,
             }
@@ -190,12 +215,16 @@ impl ConnectionHandler for Pipe {
 
     fn on_behaviour_event(&mut self, event: In) {
         match event {
-            In::MayOpen => self.may_open = true,
+            In::MayOpen if self.turn == Turn::Wait => self.turn = Turn::TakeOver,
+            In::MayOpen => {}
             In::Inner(event) => self.inner.on_behaviour_event(event),
         }
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+        if event.is_outbound() {
+            self.turn = Turn::Open;
+        }
         self.inner.on_connection_event(event);
     }
 }
