@@ -116,7 +116,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(code) = space::go_inside()? {
         return Ok(code);
     }
-    end_with_ctrl_c()?;
+    let work = TempDir::with_prefix("goop-bench-")?;
+    end_with_ctrl_c(work.path().to_owned())?;
     let effort = if arguments.quick {
         Effort {
             rounds: 2,
@@ -137,7 +138,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let bench = Bench {
         lan: Lan::new()?,
         peer,
-        work: TempDir::with_prefix("goop-bench-")?,
+        work,
         effort,
         floors_only: arguments.floors,
         profile,
@@ -173,7 +174,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// The bench is the first process of its PID namespace, which the kernel spares signals that it does not handle.
-fn end_with_ctrl_c() -> Result<()> {
+fn end_with_ctrl_c(work: PathBuf) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -181,6 +182,8 @@ fn end_with_ctrl_c() -> Result<()> {
         runtime.block_on(async {
             // An error means that there is no terminal; then nobody can interrupt.
             if tokio::signal::ctrl_c().await.is_ok() {
+                // What cannot be removed stays for the system's own tidying.
+                let _ = std::fs::remove_dir_all(work);
                 std::process::exit(130);
             }
         });

@@ -25,7 +25,8 @@ const COMPLAINT: usize = 2_000;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    name: String,
+    /// What it is called here.
+    pub(crate) name: String,
     lines: Receiver<(Instant, String)>,
     complaints: PathBuf,
     /// Just before it was started.

@@ -16,65 +16,60 @@ const LIMIT: &str = "0.5";
 /// A running recording.
 #[derive(Debug)]
 pub(crate) struct Profile {
-    perf: Process,
-    file: PathBuf,
+    /// Each process's own, with its name.
+    recordings: Vec<(String, Process, PathBuf)>,
 }
 
 impl Bench {
     /// Starts recording what these processes do, if a profile was asked for.
-    pub(crate) fn profile_of(&self, name: &str, processes: &[&Process]) -> Result<Option<Profile>> {
+    pub(crate) fn profile_of(&self, processes: &[&Process]) -> Result<Option<Profile>> {
         if !self.profile {
             return Ok(None);
         }
-        let file = self.folder(&format!("{name}.perf"));
-        let ids: Vec<_> = processes
-            .iter()
-            .map(|process| process.id().to_string())
-            .collect();
-        let mut command = Command::new("perf");
-        command
-            .args([
-                "record",
-                "--quiet",
-                "-F",
-                FREQUENCY,
-                "-g",
-                "-p",
-                &ids.join(","),
-                "-o",
-            ])
-            .arg(&file);
-        let perf = Process::start(&self.lan.here, "perf", command, self.logs())?;
-        Ok(Some(Profile { perf, file }))
+        let record = |process: &&Process| {
+            let file = self.folder(&format!("{}.perf", process.name));
+            let mut command = Command::new("perf");
+            let id = process.id().to_string();
+            command
+                .args(["record", "--quiet", "-F", FREQUENCY, "-p", &id, "-o"])
+                .arg(&file);
+            Ok((
+                process.name.clone(),
+                Process::start(&self.lan.here, "perf", command, self.logs())?,
+                file,
+            ))
+        };
+        Ok(Some(Profile {
+            recordings: processes.iter().map(record).collect::<Result<_>>()?,
+        }))
     }
 }
 
 impl Profile {
-    /// Ends the recording and prints the functions that cost most, each process by itself.
+    /// Ends the recording and prints the functions that cost most, process by process.
     pub(crate) fn finish(self) -> Result<()> {
-        self.perf.stop()?;
-        let mut command = Command::new("perf");
-        command.args([
-            "report",
-            "--stdio",
-            "--no-children",
-            "-g",
-            "none",
-            "--sort",
-            "pid,dso,symbol",
-        ]);
-        let report = command
-            .args(["--percent-limit", LIMIT, "-i"])
-            .arg(&self.file)
-            .output()
-            .context("perf report")?;
-        if !report.status.success() {
-            bail!("perf report: {}", String::from_utf8_lossy(&report.stderr));
+        for (name, perf, file) in self.recordings {
+            perf.stop()?;
+            let mut command = Command::new("perf");
+            command.args([
+                "report",
+                "--stdio",
+                "--sort",
+                "dso,symbol",
+                "--percent-limit",
+                LIMIT,
+                "-i",
+            ]);
+            let report = command.arg(&file).output().context("perf report")?;
+            if !report.status.success() {
+                bail!("perf report: {}", String::from_utf8_lossy(&report.stderr));
+            }
+            eprintln!("{name}:");
+            let text = String::from_utf8_lossy(&report.stdout);
+            text.lines()
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .for_each(|line| eprintln!("{line}"));
         }
-        let text = String::from_utf8_lossy(&report.stdout);
-        text.lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .for_each(|line| eprintln!("{line}"));
         Ok(())
     }
 }

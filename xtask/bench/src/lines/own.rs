@@ -6,6 +6,7 @@ use super::servers::{BareHttp, Nginx};
 use super::{Target, compare, cost_of};
 use crate::bench::Bench;
 use crate::peer::{self, LARGE, LARGE_FILE, Peer, SMALL};
+use crate::profile::Profile;
 use crate::report::{Floor, Goal, Row};
 use crate::samples::{Samples, Unit};
 
@@ -25,7 +26,7 @@ pub(super) fn small(bench: &Bench) -> Result<Vec<Row>> {
     let nginx = Nginx::start(bench, &site(bench, "own-small", 0)?)?;
     let profile = own
         .as_ref()
-        .map(|own| bench.profile_of("own-small", &[&own.peer.process]))
+        .map(|own| bench.profile_of(&[&own.peer.process]))
         .transpose()?;
     let mut rates: [Samples; 3] = Default::default();
     let mut costs: [Samples; 2] = Default::default();
@@ -50,10 +51,7 @@ pub(super) fn small(bench: &Bench) -> Result<Vec<Row>> {
             );
         }
     }
-    profile
-        .flatten()
-        .map(crate::profile::Profile::finish)
-        .transpose()?;
+    profile.flatten().map(Profile::finish).transpose()?;
     let [ours, floor, orientation] = rates;
     let note = format!(
         "p99 {}; processor time per answer {:.0} µs, floor {:.0} µs",
@@ -83,7 +81,7 @@ pub(super) fn large(bench: &Bench) -> Result<Vec<Row>> {
     }
     let profile = own
         .as_ref()
-        .map(|own| bench.profile_of("own-large", &[&own.peer.process]))
+        .map(|own| bench.profile_of(&[&own.peer.process]))
         .transpose()?;
     let mut speeds: [Samples; 3] = Default::default();
     let mut first = Samples::default();
@@ -103,10 +101,7 @@ pub(super) fn large(bench: &Bench) -> Result<Vec<Row>> {
             );
         }
     }
-    profile
-        .flatten()
-        .map(crate::profile::Profile::finish)
-        .transpose()?;
+    profile.flatten().map(Profile::finish).transpose()?;
     let [ours, floor, orientation] = speeds;
     let note = format!(
         "first byte after {}",

@@ -10,6 +10,7 @@ use crate::bench::Bench;
 use crate::floor::host::Transport;
 use crate::load::rate::Rate;
 use crate::peer::{self, HUGE, LARGE_FILE, Peer, SMALL, SMALL_FILES};
+use crate::profile::Profile;
 use crate::report::{Floor, Goal, Row};
 use crate::samples::{Samples, Unit, mib};
 
@@ -143,10 +144,7 @@ fn small(bench: &Bench, name: &str, connections: usize) -> Result<Small> {
     let pair = Pair::start(bench, name, 0)?;
     let nodes = nodes(bench)?;
     let bare_http = BareHttp::bytes(bench, SMALL, None)?;
-    let profile = pair
-        .as_ref()
-        .map(|pair| pair.profile(bench, name))
-        .transpose()?;
+    let profile = pair.as_ref().map(|pair| pair.profile(bench)).transpose()?;
     let mut measured = Small::default();
     for _ in 0..bench.effort.rounds {
         if let Some(pair) = &pair {
@@ -173,20 +171,14 @@ fn small(bench: &Bench, name: &str, connections: usize) -> Result<Small> {
                 .push(&bench.rate_of(&pair.target(bench, &peer::small_file(0), 1), connections)?);
         }
     }
-    profile
-        .flatten()
-        .map(crate::profile::Profile::finish)
-        .transpose()?;
+    profile.flatten().map(Profile::finish).transpose()?;
     Ok(measured)
 }
 
 pub(super) fn large(bench: &Bench) -> Result<Vec<Row>> {
     let pair = Pair::start(bench, "visit-large", HUGE)?;
     let nodes = nodes(bench)?;
-    let profile = pair
-        .as_ref()
-        .map(|pair| pair.profile(bench, "visit-large"))
-        .transpose()?;
+    let profile = pair.as_ref().map(|pair| pair.profile(bench)).transpose()?;
     let before_any = pair.as_ref().map(Pair::resident).transpose()?;
     let (mut ours, mut first, mut growth) = (
         Samples::default(),
@@ -215,10 +207,7 @@ pub(super) fn large(bench: &Bench) -> Result<Vec<Row>> {
             floor_first[place].push(bulk.first);
         }
     }
-    profile
-        .flatten()
-        .map(crate::profile::Profile::finish)
-        .transpose()?;
+    profile.flatten().map(Profile::finish).transpose()?;
     // Compared byte by byte only now: what the first transfer leaves behind in memory was to be seen.
     if let Some(pair) = &pair {
         bench.bulk_of(&pair.target(bench, LARGE_FILE, 1), HUGE, Some(&pair.there))?;
@@ -350,7 +339,7 @@ impl<'a> Pair<'a> {
         ])
     }
 
-    fn profile(&self, bench: &Bench, name: &str) -> Result<Option<crate::profile::Profile>> {
-        bench.profile_of(name, &[&self.here.process, &self.there.process])
+    fn profile(&self, bench: &Bench) -> Result<Option<Profile>> {
+        bench.profile_of(&[&self.here.process, &self.there.process])
     }
 }
