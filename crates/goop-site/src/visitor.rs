@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::http::{KEEP_ALIVE, PROTOCOL as HTTP, SITE_PREFIX};
-use crate::line::IDLE_DEADLINE;
+use crate::line::{IDLE_DEADLINE, LineError};
 use crate::protocol::{self, FetchError};
 use crate::respond::matches_etag;
 use crate::{DialError, Dialer, Keyring};
@@ -104,6 +104,7 @@ impl From<FetchError> for VisitError {
         match error {
             FetchError::NotFound => Self::NotFound,
             FetchError::Forbidden => Self::Forbidden,
+            FetchError::Line(LineError::TimedOut) => Self::TimedOut,
             other => Self::BadAnswer(other.to_string()),
         }
     }
