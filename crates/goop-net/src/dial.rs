@@ -3,23 +3,32 @@
 //! Addresses come from mDNS, presence and earlier runs. The Go program dials on every heartbeat, one task a message;
 //! here a peer is dialled once at a time, with growing pauses, only while something says it is there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use goop_identity::PeerId;
 use libp2p::Multiaddr;
-use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 /// Most addresses that are kept for one peer.
-const MAX_ADDRS: usize = 24;
-/// Most peers with addresses; the one heard of longest ago makes room.
-const MAX_PEERS: usize = 12_000;
-/// Most peers dialled at once.
-const MAX_DIALLING: usize = 16;
+pub const MAX_ADDRS: usize = 24;
+/// Most peers with addresses; one that nobody wants, heard of longest ago, makes room.
+pub const MAX_PEERS: usize = 12_000;
+/// Most peers dialled at once because they were announced. Addresses that nobody answers at hold a place for seconds,
+/// so it must be many; each costs a handshake that may be answered, so it must not be all.
+pub const MAX_DIALLING: usize = 32;
 /// First pause after a failed dial …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// … and the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A peer that announces ever new addresses ends its pause no more often than this: it could make us knock at doors
+/// that it chooses.
+const NEW_ADDRESS_PAUSE: Duration = Duration::from_secs(5);
+/// So many failures at old addresses still count at new ones, for the same reason.
+const FAILURES_KEPT: u32 = 3;
+/// No time is wanted for longer; nothing sensible comes near, and the clock must not overflow.
+const LONGEST_WANTED: Duration = Duration::from_secs(24 * 3_600);
 /// Two peers that hear of each other would both dial and get two connections. The one with the larger id lets the
 /// other one go first for this long.
 const COURTESY: Duration = Duration::from_millis(60);
@@ -27,9 +36,13 @@ const COURTESY: Duration = Duration::from_millis(60);
 #[derive(Debug)]
 struct Plan {
     addrs: Vec<Multiaddr>,
+    /// Where a dial succeeded last. Rumours do not push it out.
+    proven: Option<Multiaddr>,
     state: State,
     failures: u32,
     heard: Instant,
+    /// The last dial began.
+    dialled: Option<Instant>,
     wanted_until: Instant,
 }
 
@@ -44,7 +57,8 @@ enum State {
 #[derive(Debug)]
 pub struct DialPlan {
     me: PeerId,
-    peers: HashMap<PeerId, Plan>,
+    rng: StdRng,
+    peers: BTreeMap<PeerId, Plan>,
     due: BTreeSet<(Instant, PeerId)>,
     dialling: usize,
 }
@@ -53,46 +67,63 @@ impl DialPlan {
     /// An empty plan of the peer `me`.
     #[must_use]
     pub fn new(me: PeerId) -> Self {
-        Self { me, peers: HashMap::new(), due: BTreeSet::new(), dialling: 0 }
+        Self::seeded(me, rand::random())
+    }
+
+    /// A plan whose jitter follows from `seed`, for tests that can be repeated.
+    #[must_use]
+    pub fn seeded(me: PeerId, seed: u64) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        Self { me, rng, peers: BTreeMap::new(), due: BTreeSet::new(), dialling: 0 }
     }
 
     /// Somebody said that a peer listens at `addrs`, and it is worth dialling it for as long as `wanted`.
     ///
-    /// Newest addresses come first, old ones fall off the end. An address not seen before ends a running pause: the
-    /// peer came back somewhere else.
+    /// The address that worked last comes first, then the newest; old ones fall off the end. An address not seen
+    /// before shortens a running pause: the peer came back somewhere else.
     pub fn learn(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, wanted: Duration, now: Instant) {
-        if addrs.is_empty() || peer == self.me || (!self.peers.contains_key(&peer) && !self.make_room()) {
+        if addrs.is_empty() || peer == self.me || (!self.peers.contains_key(&peer) && !self.make_room(now)) {
             return;
         }
         let courtesy = if self.me > peer { COURTESY } else { Duration::ZERO };
         let plan = self.peers.entry(peer).or_insert_with(|| Plan {
             addrs: Vec::new(),
+            proven: None,
             state: State::Idle { not_before: now + courtesy },
             failures: 0,
             heard: now,
+            dialled: None,
             wanted_until: now,
         });
         plan.heard = now;
-        plan.wanted_until = plan.wanted_until.max(now + wanted);
+        plan.wanted_until = plan.wanted_until.max(now + wanted.min(LONGEST_WANTED));
         let is_new = addrs.iter().any(|addr| !plan.addrs.contains(addr));
-        let older = plan.addrs.iter().filter(|addr| !addrs.contains(addr)).cloned().collect::<Vec<_>>();
-        plan.addrs = addrs.into_iter().chain(older).take(MAX_ADDRS).collect();
+        let mut merged: Vec<Multiaddr> = plan.proven.clone().into_iter().collect();
+        for addr in addrs.into_iter().chain(std::mem::take(&mut plan.addrs)) {
+            if merged.len() < MAX_ADDRS && !merged.contains(&addr) {
+                merged.push(addr);
+            }
+        }
+        plan.addrs = merged;
+        if is_new {
+            plan.failures = plan.failures.min(FAILURES_KEPT);
+        }
         let state = match plan.state {
-            State::Idle { .. } if is_new => {
-                plan.failures = 0;
-                State::Idle { not_before: now + courtesy }
+            State::Idle { not_before } if is_new => {
+                let soon = plan.dialled.map_or(now, |last| now.max(last + NEW_ADDRESS_PAUSE)) + courtesy;
+                State::Idle { not_before: not_before.min(soon) }
             }
             other => other,
         };
         self.enter(&peer, state);
     }
 
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Instant) -> bool {
         if self.peers.len() < MAX_PEERS {
             return true;
         }
         let idle = self.peers.iter().filter(|(_, plan)| matches!(plan.state, State::Idle { .. }));
-        let oldest = idle.min_by_key(|(_, plan)| plan.heard).map(|(peer, _)| *peer);
+        let oldest = idle.min_by_key(|(_, plan)| (plan.wanted_until > now, plan.heard)).map(|(peer, _)| *peer);
         oldest.is_some_and(|peer| {
             self.forget(&peer);
             true
@@ -127,19 +158,26 @@ impl DialPlan {
             return None;
         }
         let (_, peer) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
-        self.enter(&peer, State::Dialling);
+        self.begin(&peer, now);
         Some(peer)
     }
 
     /// Somebody needs this peer now, whatever the pauses say. Answers whether to dial; if not, a dial is under way,
     /// or nobody knows where.
-    pub fn take(&mut self, peer: &PeerId) -> bool {
+    pub fn take(&mut self, peer: &PeerId, now: Instant) -> bool {
         match self.peers.get(peer).map(|plan| plan.state) {
             Some(State::Idle { .. }) => {
-                self.enter(peer, State::Dialling);
+                self.begin(peer, now);
                 true
             }
             _ => false,
+        }
+    }
+
+    fn begin(&mut self, peer: &PeerId, now: Instant) {
+        self.enter(peer, State::Dialling);
+        if let Some(plan) = self.peers.get_mut(peer) {
+            plan.dialled = Some(now);
         }
     }
 
@@ -155,11 +193,26 @@ impl DialPlan {
         self.peers.get(peer).map_or(&[], |plan| &plan.addrs)
     }
 
-    /// A connection came up.
-    pub fn connected(&mut self, peer: &PeerId) {
+    /// How many peers have addresses here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether nobody has an address here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// A connection came up; `dialled` is where, if we dialled it.
+    pub fn connected(&mut self, peer: &PeerId, dialled: Option<Multiaddr>) {
         self.enter(peer, State::Connected);
         if let Some(plan) = self.peers.get_mut(peer) {
             plan.failures = 0;
+            if dialled.is_some() {
+                plan.proven = dialled;
+            }
         }
     }
 
@@ -178,9 +231,9 @@ impl DialPlan {
     fn pause(&mut self, peer: &PeerId, now: Instant) {
         let Some(plan) = self.peers.get_mut(peer) else { return };
         let pause = FIRST_PAUSE.saturating_mul(1 << plan.failures.min(7)).min(LONGEST_PAUSE);
-        plan.failures += 1;
+        plan.failures = plan.failures.saturating_add(1);
         // Jitter, so that two sides do not fail in step.
-        let not_before = now + pause.mul_f64(rand::rng().random_range(0.75..1.25));
+        let not_before = now + pause.mul_f64(self.rng.random_range(0.75..1.25));
         self.enter(peer, State::Idle { not_before });
     }
 

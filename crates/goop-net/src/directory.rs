@@ -1,8 +1,11 @@
 //! Peers known between runs and the favourites: one small file of our own (`data/peers.json`).
 //!
 //! It is replaced atomically. Favourites are something a person saved, so they are written at once; the rest follows
-//! with the next write. A file that cannot be read is set aside, never overwritten.
+//! with the next write, which a `kill -9` may lose. A file that makes no sense is set aside, never overwritten; a row
+//! that makes no sense is left out. `docs/decisions/0002-peers-known-between-runs.md` says why this is a file.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,77 +13,83 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use goop_identity::files::{self, Privacy};
 use goop_identity::label::parse_peer_id;
+use goop_identity::presence::MAX_ADDRS;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::table::PeerRow;
 
-/// Most peers that are written; the ones seen last win.
+/// Most peers that are written beside the favourites: those that were met, then those seen last.
 pub const MAX_KEPT: usize = 1_000;
-/// Largest file that is read: [`MAX_KEPT`] rows at their bounds.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
+/// Largest file that is read (bytes): [`MAX_KEPT`] rows at their bounds, and as many favourites.
+const MAX_FILE: u64 = 32 * 1024 * 1024;
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Saved {
-    peers: Vec<SavedPeer>,
+#[derive(Debug, Serialize)]
+struct Saved<'a> {
+    peers: Vec<SavedPeer<'a>>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
+struct Loaded {
+    #[serde(default)]
+    peers: Vec<Value>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct SavedPeer {
+struct SavedPeer<'a> {
     id: String,
-    content: String,
-    email: String,
-    avatar_hash: String,
-    active_template: String,
-    public_key: String,
-    goop_client_version: String,
+    content: Cow<'a, str>,
+    email: Cow<'a, str>,
+    avatar_hash: Cow<'a, str>,
+    active_template: Cow<'a, str>,
+    public_key: Cow<'a, str>,
+    goop_client_version: Cow<'a, str>,
     video_disabled: bool,
     verified: bool,
     favorite: bool,
+    met: bool,
+    /// Unix seconds.
     last_seen: u64,
-    addrs: Vec<String>,
+    addrs: Cow<'a, [String]>,
 }
 
-impl Default for SavedPeer {
-    fn default() -> Self {
-        Self::from(&PeerRow::unknown(goop_identity::PeerId::random(), UNIX_EPOCH))
-    }
-}
-
-impl From<&PeerRow> for SavedPeer {
-    fn from(row: &PeerRow) -> Self {
+impl<'a> From<&'a PeerRow> for SavedPeer<'a> {
+    fn from(row: &'a PeerRow) -> Self {
         Self {
             id: row.id.to_base58(),
-            content: row.content.clone(),
-            email: row.email.clone(),
-            avatar_hash: row.avatar_hash.clone(),
-            active_template: row.active_template.clone(),
-            public_key: row.public_key.clone(),
-            goop_client_version: row.goop_client_version.clone(),
+            content: (&row.content).into(),
+            email: (&row.email).into(),
+            avatar_hash: (&row.avatar_hash).into(),
+            active_template: (&row.active_template).into(),
+            public_key: (&row.public_key).into(),
+            goop_client_version: (&row.goop_client_version).into(),
             video_disabled: row.video_disabled,
             verified: row.verified,
             favorite: row.favorite,
+            met: row.met,
             last_seen: row.last_seen.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            addrs: row.addrs.clone(),
+            addrs: (&row.addrs).into(),
         }
     }
 }
 
-impl SavedPeer {
+impl SavedPeer<'_> {
     fn into_row(self) -> Option<PeerRow> {
         let seen = UNIX_EPOCH.checked_add(Duration::from_secs(self.last_seen)).unwrap_or(UNIX_EPOCH);
         let mut row = PeerRow::unknown(parse_peer_id(&self.id)?, seen);
-        row.content = self.content;
-        row.email = self.email;
-        row.avatar_hash = self.avatar_hash;
-        row.active_template = self.active_template;
-        row.public_key = self.public_key;
-        row.goop_client_version = self.goop_client_version;
+        row.content = self.content.into_owned();
+        row.email = self.email.into_owned();
+        row.avatar_hash = self.avatar_hash.into_owned();
+        row.active_template = self.active_template.into_owned();
+        row.public_key = self.public_key.into_owned();
+        row.goop_client_version = self.goop_client_version.into_owned();
         row.video_disabled = self.video_disabled;
         row.verified = self.verified;
         row.favorite = self.favorite;
-        row.addrs = self.addrs;
+        row.met = self.met;
+        row.addrs = self.addrs.into_owned();
+        row.addrs.truncate(MAX_ADDRS);
         Some(row)
     }
 }
@@ -122,14 +131,15 @@ impl Directory {
         }
     }
 
-    /// Writes the peers that are worth keeping: favourites, then those seen last.
+    /// Writes the peers that are worth keeping: favourites, then those that were met, then those seen last, so that a
+    /// flood of strangers pushes nobody out.
     ///
     /// # Errors
     /// When the file system refuses; the old file stays.
     pub fn save(&self, rows: &[PeerRow]) -> io::Result<()> {
         let mut kept: Vec<&PeerRow> = rows.iter().collect();
-        kept.sort_by_key(|row| (std::cmp::Reverse(row.favorite), std::cmp::Reverse(row.last_seen)));
-        kept.truncate(MAX_KEPT.max(rows.iter().filter(|row| row.favorite).count()));
+        kept.sort_by_key(|row| (Reverse(row.favorite), Reverse(row.met), Reverse(row.last_seen)));
+        kept.truncate(MAX_KEPT + rows.iter().filter(|row| row.favorite).count());
         let saved = Saved { peers: kept.into_iter().map(SavedPeer::from).collect() };
         if let Some(folder) = self.path.parent() {
             files::create_secret_folder(folder)?;
@@ -138,13 +148,14 @@ impl Directory {
     }
 }
 
-/// Decodes the bytes of the file; rows with an id that is none are left out.
+/// Decodes the bytes of the file; rows that make no sense are left out.
 ///
 /// # Errors
 /// When the bytes are not the file's JSON.
 pub fn decode(bytes: &[u8]) -> Result<Vec<PeerRow>, serde_json::Error> {
-    let saved: Saved = serde_json::from_slice(bytes)?;
-    Ok(saved.peers.into_iter().filter_map(SavedPeer::into_row).collect())
+    let loaded: Loaded = serde_json::from_slice(bytes)?;
+    let rows = loaded.peers.into_iter().filter_map(|row| serde_json::from_value(row).ok());
+    Ok(rows.filter_map(SavedPeer::into_row).collect())
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

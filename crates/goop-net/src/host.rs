@@ -3,7 +3,6 @@
 
 mod dialling;
 mod events;
-mod presence;
 mod probing;
 mod saving;
 mod swarm;
@@ -13,7 +12,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
@@ -23,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::PeerId;
-use crate::address::{self, Reach};
+use crate::address::{self, Reach, Vicinity};
 use crate::config::{Discovery, Listen, LocalProfile, NetConfig, NetError};
 use crate::dial::DialPlan;
 use crate::directory::Directory;
@@ -32,6 +31,7 @@ use crate::mdns::codec::Service;
 use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
 use crate::net::{FavoriteError, PeerEvent};
+use crate::presence::{Announcer, Gate};
 use crate::reach::Probes;
 use crate::router::{Router, Serving};
 use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
@@ -96,13 +96,14 @@ pub(crate) struct Host {
     inbox: mpsc::Receiver<Command>,
     say: watch::Receiver<Say>,
     topic: IdentTopic,
-    reach: Reach,
+    vicinity: Vicinity,
     mdns: Option<MdnsTask>,
     table: PeerTable,
     dials: DialPlan,
     /// Who waits for a connection.
     waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), OpenError>>>>,
-    presence: presence::Presence,
+    presence: Announcer,
+    gate: Gate,
     probes: Probes,
     probing: JoinSet<(PeerId, bool)>,
     /// Who waits for a probe.
@@ -117,6 +118,8 @@ pub(crate) struct Host {
     events: broadcast::Sender<PeerEvent>,
     /// Something in the table changed that readers have not seen.
     stale: bool,
+    /// Only times of last signs of life changed.
+    aged: bool,
     /// The next time readers may be shown a new table.
     show_at: Instant,
 }
@@ -166,15 +169,16 @@ impl Host {
             inbox,
             say: said,
             topic,
-            reach: match config.listen {
+            vicinity: Vicinity::new(match config.listen {
                 Listen::Lan { .. } => Reach::Network,
                 Listen::Loopback { .. } => Reach::Loopback,
-            },
+            }),
             mdns,
             table: PeerTable::new(Lifetimes { ttl: config.ttl, grace: config.grace }),
             dials: DialPlan::new(me),
             waiting: HashMap::new(),
-            presence: presence::Presence::new(config.heartbeat, config.ttl),
+            presence: Announcer::new(me, config.heartbeat, now),
+            gate: Gate::new(me, now),
             probes: Probes::default(),
             probing: JoinSet::new(),
             curious: HashMap::new(),
@@ -185,6 +189,7 @@ impl Host {
             rows,
             events,
             stale: false,
+            aged: false,
             show_at: now,
         };
         host.remember(known, now);
@@ -200,9 +205,9 @@ impl Host {
     /// Peers of an earlier run: listed as offline, and looked for where they were.
     fn remember(&mut self, known: Vec<PeerRow>, now: Instant) {
         for row in known {
-            let addrs = address::dialable(row.addrs.iter().map(String::as_str), self.reach);
+            let addrs = self.vicinity.dialable(&row.id, row.addrs.iter().map(String::as_str));
             self.dials.learn(row.id, addrs, TRY_OLD_PEERS, now);
-            self.stale |= self.table.seed(row, now, SystemTime::now()).is_some();
+            self.stale |= !self.table.seed(row, now, SystemTime::now()).is_empty();
         }
     }
 
@@ -244,17 +249,14 @@ impl Host {
     }
 
     fn tick(&mut self, now: Instant) {
-        for change in self.table.tick(now, SystemTime::now()) {
-            if let TableChange::Gone(peer) = &change {
-                self.dials.forget(peer);
-            }
-            self.changed(Some(change));
-        }
+        let changes = self.table.tick(now, SystemTime::now());
+        self.changed(changes);
         while let Some(peer) = self.dials.next_due(now) {
             self.dial(peer);
         }
-        if self.presence.is_due(now) {
-            self.publish(now);
+        if let Some(record) = self.presence.tick(now, unix_millis()) {
+            self.send_record(&record);
+            self.show_quietly();
         }
         for peer in self.probes.tick(now) {
             self.probe(peer, None);
@@ -294,9 +296,8 @@ impl Host {
         let now = Instant::now();
         let say = self.say.borrow_and_update().clone();
         self.presence.set_profile(say.profile, now);
-        if say.online && !self.presence.is_online() {
-            self.presence.go_online();
-            self.publish(now);
+        if say.online {
+            self.presence.go_online(now);
         }
     }
 
@@ -304,9 +305,7 @@ impl Host {
         let now = Instant::now();
         match sighting {
             Sighting::Found(Found { peer, addrs, ttl }) => {
-                let mut addrs: Vec<Multiaddr> =
-                    addrs.into_iter().filter(|addr| address::plausible(addr, self.reach)).collect();
-                addrs.dedup();
+                let addrs = self.vicinity.believed(&peer, addrs);
                 self.dials.learn(peer, addrs, ttl, now);
             }
             // Its connections tell more reliably whether it is there.
@@ -318,19 +317,28 @@ impl Host {
         }
     }
 
-    fn changed(&mut self, change: Option<TableChange>) {
-        let Some(change) = change else { return };
-        self.stale = true;
-        self.saving.later(Instant::now());
-        let event = match change {
-            TableChange::Gone(peer) => PeerEvent::Gone(peer),
-            TableChange::Changed(peer) => match self.table.get(&peer) {
-                Some(row) => PeerEvent::Changed(Box::new(row.clone())),
-                None => return,
-            },
-        };
-        // Nobody listening is fine.
-        let _ = self.events.send(event);
+    fn changed(&mut self, changes: impl IntoIterator<Item = TableChange>) {
+        for change in changes {
+            let event = match change {
+                // Shown with whatever changes next, and at the next heartbeat.
+                TableChange::Seen(_) => {
+                    self.aged = true;
+                    continue;
+                }
+                TableChange::Gone(peer) => {
+                    self.dials.forget(&peer);
+                    PeerEvent::Gone(peer)
+                }
+                TableChange::Changed(peer) => match self.table.get(&peer) {
+                    Some(row) => PeerEvent::Changed(Box::new(row.clone())),
+                    None => continue,
+                },
+            };
+            self.stale = true;
+            self.saving.later(Instant::now());
+            // Nobody listening is fine.
+            let _ = self.events.send(event);
+        }
     }
 
     fn show_if_due(&mut self, now: Instant) {
@@ -343,6 +351,7 @@ impl Host {
     /// thousands of peers that announce themselves at once would keep us copying.
     fn show(&mut self) {
         if std::mem::take(&mut self.stale) {
+            self.aged = false;
             let peers = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
             self.show_at = Instant::now() + COPYING.saturating_mul(peers);
             self.rows.send_replace(Arc::new(self.table.rows()));
@@ -351,10 +360,22 @@ impl Host {
         }
     }
 
+    /// Who looks now sees newer times; nobody is woken for them.
+    fn show_quietly(&mut self) {
+        if std::mem::take(&mut self.aged) {
+            let newer = Arc::new(self.table.rows());
+            self.rows.send_if_modified(|rows| {
+                *rows = newer;
+                false
+            });
+        }
+    }
+
     /// The addresses we listen on changed: tell discovery, presence, and by identify whoever is connected.
     fn refresh_listening(&mut self) {
         let addrs: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        let published = address::published(&addrs, self.reach);
+        self.vicinity.look_around(&addrs);
+        let published = self.vicinity.published(&addrs);
         self.listening.send_replace(addrs);
         if published == self.published {
             return;
@@ -409,6 +430,11 @@ impl Host {
             }
         }
     }
+}
+
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn next_sighting(mdns: Option<&mut MdnsTask>) -> Sighting {

@@ -6,6 +6,7 @@
 //! each connection.
 
 pub mod address;
+mod bucket;
 mod config;
 pub mod content;
 mod counters;
@@ -18,6 +19,7 @@ mod identify;
 mod links;
 pub mod mdns;
 mod net;
+pub mod presence;
 mod reach;
 mod router;
 mod stream;

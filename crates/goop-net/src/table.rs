@@ -3,8 +3,11 @@
 //! Events and the time go in, changes come out. It differs from the Go program where that loses something: a
 //! favourite is kept when it leaves, a peer that was reached counts as present, a withdrawn flag is withdrawn, and the
 //! number of peers is bounded so that a flood of strangers cannot push out friends.
+//!
+//! Nothing here trusts a clock: lifetimes run on [`Instant`]s, the wall time is only noted for people to read, and the
+//! time in a record only orders records of the same author.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use goop_identity::PeerId;
@@ -14,8 +17,12 @@ use goop_identity::presence::PresenceMessage;
 pub const FAILURE_WINDOW: Duration = Duration::from_secs(2);
 /// Distinct failures that make a peer unreachable.
 pub const FAILURES: u32 = 2;
-/// Most peers that are kept; favourites count, but are never refused.
+/// Most peers that are kept. Favourites count, but are never refused.
 pub const MAX_PEERS: usize = 10_000;
+/// No lifetime is longer than ten years, whatever is configured: the clock must not overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+/// A record may arrive this long after the goodbye that its author sent later: gossip takes many ways.
+const OVERTAKEN: Duration = Duration::from_secs(10);
 
 /// What is shown of one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub struct PeerRow {
     pub last_seen: SystemTime,
     /// Marked by the person.
     pub favorite: bool,
+    /// It was reached at some time, in this run or an earlier one; the others are only heard of.
+    pub met: bool,
     /// Where it said it listens.
     pub addrs: Vec<String>,
 }
@@ -71,6 +80,7 @@ impl PeerRow {
             offline_since: Some(seen),
             last_seen: seen,
             favorite: false,
+            met: false,
             addrs: Vec::new(),
         }
     }
@@ -81,6 +91,8 @@ impl PeerRow {
 pub enum TableChange {
     /// A peer is new, or something shown of it changed.
     Changed(PeerId),
+    /// Only [`PeerRow::last_seen`] moved on: nothing to tell anybody.
+    Seen(PeerId),
     /// A peer was forgotten.
     Gone(PeerId),
 }
@@ -88,7 +100,9 @@ pub enum TableChange {
 /// Where a presence record came from, which decides what of it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Gossip signed by the peer itself. Says nothing about `verified`.
+    /// Gossip signed by a peer that we have a direct connection with. Says nothing about `verified`.
+    Neighbour,
+    /// Gossip signed by a peer that others told us of. Says nothing about `verified`.
     Gossip,
     /// A rendezvous server, which may vouch for the e-mail address.
     Rendezvous,
@@ -97,9 +111,13 @@ pub enum Source {
 #[derive(Debug)]
 struct Entry {
     row: PeerRow,
+    /// When it came into the table.
+    since: Instant,
     /// Last sign of life on the clock that only goes forward.
     seen: Instant,
     offline: Option<Instant>,
+    /// When its goodbye came, and what that one says is the time.
+    goodbye: Option<(Instant, i64)>,
     failures: u32,
     last_failure: Option<Instant>,
     /// Its entry in the deadlines.
@@ -108,7 +126,12 @@ struct Entry {
 
 impl Entry {
     fn offline(row: PeerRow, now: Instant) -> Self {
-        Self { row, seen: now, offline: Some(now), failures: 0, last_failure: None, due: None }
+        Self { row, since: now, seen: now, offline: Some(now), goodbye: None, failures: 0, last_failure: None, due: None }
+    }
+
+    /// A friend, or at least somebody real. The others make room when it gets tight.
+    fn is_proven(&self) -> bool {
+        self.row.favorite || self.row.met
     }
 }
 
@@ -125,86 +148,93 @@ pub struct Lifetimes {
 #[derive(Debug)]
 pub struct PeerTable {
     lifetimes: Lifetimes,
-    entries: HashMap<PeerId, Entry>,
+    entries: BTreeMap<PeerId, Entry>,
     /// When each entry wants to be looked at next, so that nobody scans the table.
     deadlines: BTreeSet<(Instant, PeerId)>,
+    /// Peers that are only heard of, the newest last.
+    unproven: BTreeSet<(Instant, PeerId)>,
 }
 
 impl PeerTable {
     /// An empty table.
     #[must_use]
     pub fn new(lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, entries: HashMap::new(), deadlines: BTreeSet::new() }
+        let lifetimes = Lifetimes { ttl: lifetimes.ttl.min(LONGEST), grace: lifetimes.grace.min(LONGEST) };
+        Self { lifetimes, entries: BTreeMap::new(), deadlines: BTreeSet::new(), unproven: BTreeSet::new() }
+    }
+
+    /// How long things hold.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 
     /// Sets how long an offline peer is listed; running times are measured anew.
     pub fn set_grace(&mut self, grace: Duration) {
-        self.lifetimes.grace = grace;
+        self.lifetimes.grace = grace.min(LONGEST);
         let peers: Vec<PeerId> = self.entries.keys().copied().collect();
         for peer in peers {
-            self.reschedule(&peer);
+            self.settle(&peer);
         }
     }
 
-    /// A peer known from an earlier run: listed as offline until it shows up.
-    pub fn seed(&mut self, mut row: PeerRow, now: Instant, wall: SystemTime) -> Option<TableChange> {
-        if self.entries.contains_key(&row.id) || !self.has_room(row.favorite) {
-            return None;
+    /// A peer known from an earlier run: listed as offline until it shows up. A favourite always finds room.
+    pub fn seed(&mut self, mut row: PeerRow, now: Instant, wall: SystemTime) -> Vec<TableChange> {
+        let id = row.id;
+        if self.entries.contains_key(&id) {
+            return Vec::new();
         }
+        let Some(mut changes) = self.make_room(row.favorite || row.met, row.favorite) else { return Vec::new() };
         row.reachable = false;
         row.encryption_supported = false;
         row.offline_since = Some(wall);
-        let id = row.id;
         self.entries.insert(id, Entry::offline(row, now));
-        self.reschedule(&id);
-        Some(TableChange::Changed(id))
+        self.settle(&id);
+        changes.push(TableChange::Changed(id));
+        changes
     }
 
-    /// An `online` or `update` record of a peer, already checked for authorship.
+    /// An `online` or `update` record of a peer, already checked for authorship. A stranger may be refused when the
+    /// table is full; a neighbour takes the place of the newest peer that is only heard of.
     pub fn announced(
         &mut self,
         message: &PresenceMessage,
         source: Source,
         now: Instant,
         wall: SystemTime,
-    ) -> Option<TableChange> {
+    ) -> Vec<TableChange> {
         let id = message.peer;
-        if !self.entries.contains_key(&id) && !self.has_room(false) {
-            return None;
-        }
+        let mut changes = Vec::new();
         let is_new = !self.entries.contains_key(&id);
+        if is_new {
+            let Some(made) = self.make_room(source == Source::Neighbour, false) else { return changes };
+            changes = made;
+        }
         let entry = self.entries.entry(id).or_insert_with(|| Entry::offline(PeerRow::unknown(id, wall), now));
-        let before = entry.row.clone();
-        let row = &mut entry.row;
-        row.content.clone_from(&message.content);
-        row.email.clone_from(&message.email);
-        row.avatar_hash.clone_from(&message.avatar_hash);
-        row.video_disabled = message.video_disabled;
-        row.active_template.clone_from(&message.active_template);
-        row.encryption_supported = message.encryption_supported;
-        if !message.addrs.is_empty() {
-            row.addrs.clone_from(&message.addrs);
+        let said_goodbye_later = entry.goodbye.is_some_and(|(at, ts)| {
+            now.saturating_duration_since(at) < OVERTAKEN && message.ts <= ts && entry.offline.is_some()
+        });
+        if said_goodbye_later {
+            return changes;
         }
-        if !message.goop_client_version.is_empty() {
-            row.goop_client_version.clone_from(&message.goop_client_version);
-        }
-        // A pinned key is only changed where people can see it; the message bus owns that decision.
-        if row.public_key.is_empty() {
-            row.public_key.clone_from(&message.public_key);
-        }
-        if source == Source::Rendezvous {
-            row.verified = message.verified;
-        }
-        row.offline_since = None;
-        row.last_seen = wall;
-        entry.offline = None;
+        let came_back = entry.offline.take().is_some();
         entry.seen = now;
-        let changed = differs_visibly(&before, row) || is_new;
-        self.reschedule(&id);
-        changed.then_some(TableChange::Changed(id))
+        entry.row.offline_since = None;
+        entry.row.last_seen = wall;
+        let changed = update(&mut entry.row, message, source);
+        self.settle(&id);
+        changes.push(if changed || came_back || is_new { TableChange::Changed(id) } else { TableChange::Seen(id) });
+        changes
     }
 
-    /// A polite end, or the rendezvous says so.
+    /// An `offline` record of a peer, already checked for authorship.
+    pub fn said_goodbye(&mut self, message: &PresenceMessage, now: Instant, wall: SystemTime) -> Option<TableChange> {
+        let entry = self.entries.get_mut(&message.peer)?;
+        entry.goodbye = Some((now, message.ts));
+        self.left(&message.peer, now, wall)
+    }
+
+    /// A peer is away: it fell silent, or a rendezvous says so.
     pub fn left(&mut self, id: &PeerId, now: Instant, wall: SystemTime) -> Option<TableChange> {
         let entry = self.entries.get_mut(id)?;
         entry.row.reachable = false;
@@ -215,23 +245,24 @@ impl PeerTable {
         }
         entry.offline = Some(now);
         entry.row.offline_since = Some(wall);
-        self.reschedule(id);
+        self.settle(id);
         Some(TableChange::Changed(*id))
     }
 
     /// A probe succeeded or a connection came up. Such a peer is there, whatever its last record said.
     pub fn reached(&mut self, id: &PeerId, now: Instant, wall: SystemTime) -> Option<TableChange> {
         let entry = self.entries.get_mut(id)?;
+        let is_news = !entry.row.reachable || entry.offline.is_some();
         entry.failures = 0;
         entry.last_failure = None;
         entry.seen = now;
+        entry.offline = None;
         entry.row.last_seen = wall;
-        let changed = !entry.row.reachable || entry.offline.is_some();
         entry.row.reachable = true;
         entry.row.offline_since = None;
-        entry.offline = None;
-        self.reschedule(id);
-        changed.then_some(TableChange::Changed(*id))
+        entry.row.met = true;
+        self.settle(id);
+        Some(if is_news { TableChange::Changed(*id) } else { TableChange::Seen(*id) })
     }
 
     /// A probe failed. The second failure more than [`FAILURE_WINDOW`] after the first makes it unreachable.
@@ -253,7 +284,7 @@ impl PeerTable {
     pub fn set_favorite(&mut self, id: &PeerId, favorite: bool) -> Option<TableChange> {
         let entry = self.entries.get_mut(id)?;
         entry.row.favorite = favorite;
-        self.reschedule(id);
+        self.settle(id);
         Some(TableChange::Changed(*id))
     }
 
@@ -266,15 +297,10 @@ impl PeerTable {
     /// Peers that fell silent go offline, peers that were offline long enough are forgotten; favourites stay.
     pub fn tick(&mut self, now: Instant, wall: SystemTime) -> Vec<TableChange> {
         let mut changes = Vec::new();
-        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, id));
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            entry.due = None;
-            if entry.offline.is_none() {
-                changes.extend(self.left(&id, now, wall));
-            } else {
-                self.entries.remove(&id);
-                changes.push(TableChange::Gone(id));
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            match self.left(&id, now, wall) {
+                Some(change) => changes.push(change),
+                None => changes.extend(self.forget(&id)),
             }
         }
         changes
@@ -298,37 +324,87 @@ impl PeerTable {
         self.entries.is_empty()
     }
 
-    /// Every peer, by id.
+    /// Every peer, by id. The order of ids is that of their usual texts.
     #[must_use]
     pub fn rows(&self) -> Vec<PeerRow> {
-        let mut rows: Vec<PeerRow> = self.entries.values().map(|entry| entry.row.clone()).collect();
-        rows.sort_by_cached_key(|row| row.id.to_base58());
-        rows
+        self.entries.values().map(|entry| entry.row.clone()).collect()
     }
 
-    fn has_room(&self, favorite: bool) -> bool {
-        favorite || self.entries.len() < MAX_PEERS
+    /// Room for one more. Somebody who may displace takes the place of the newest peer that is only heard of; `None`
+    /// when there is none such, unless the newcomer must come in.
+    fn make_room(&mut self, may_displace: bool, must: bool) -> Option<Vec<TableChange>> {
+        if self.entries.len() < MAX_PEERS {
+            return Some(Vec::new());
+        }
+        let newest = self.unproven.last().map(|(_, id)| *id).filter(|_| may_displace);
+        match newest {
+            Some(newest) => Some(self.forget(&newest).into_iter().collect()),
+            None => must.then(Vec::new),
+        }
     }
 
-    fn reschedule(&mut self, id: &PeerId) {
-        let Some(entry) = self.entries.get(id) else { return };
+    fn forget(&mut self, id: &PeerId) -> Option<TableChange> {
+        let entry = self.entries.remove(id)?;
+        self.unproven.remove(&(entry.since, *id));
+        if let Some(due) = entry.due {
+            self.deadlines.remove(&(due, *id));
+        }
+        Some(TableChange::Gone(*id))
+    }
+
+    /// Brings the lists in step with an entry that changed.
+    fn settle(&mut self, id: &PeerId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
         let due = match entry.offline {
             None => Some(entry.seen + self.lifetimes.ttl),
             Some(_) if entry.row.favorite => None,
             Some(since) => Some(since + self.lifetimes.grace),
         };
-        let entry = self.entries.get_mut(id).filter(|entry| entry.due != due);
-        if let Some(entry) = entry {
-            if let Some(old) = entry.due {
+        if due != entry.due {
+            let old = std::mem::replace(&mut entry.due, due);
+            self.deadlines.extend(due.map(|at| (at, *id)));
+            if let Some(old) = old {
                 self.deadlines.remove(&(old, *id));
             }
-            entry.due = due;
-            self.deadlines.extend(due.map(|at| (at, *id)));
+        }
+        if entry.is_proven() {
+            self.unproven.remove(&(entry.since, *id));
+        } else {
+            self.unproven.insert((entry.since, *id));
         }
     }
 }
 
-fn differs_visibly(before: &PeerRow, after: &PeerRow) -> bool {
-    let seen = PeerRow { last_seen: after.last_seen, ..before.clone() };
-    seen != *after
+/// Puts what a record says into a row. Whether anything shown changed.
+fn update(row: &mut PeerRow, message: &PresenceMessage, source: Source) -> bool {
+    let mut changed = false;
+    let mut set = |field: &mut String, said: &String| {
+        if field != said {
+            field.clone_from(said);
+            changed = true;
+        }
+    };
+    set(&mut row.content, &message.content);
+    set(&mut row.email, &message.email);
+    set(&mut row.avatar_hash, &message.avatar_hash);
+    set(&mut row.active_template, &message.active_template);
+    if !message.goop_client_version.is_empty() {
+        set(&mut row.goop_client_version, &message.goop_client_version);
+    }
+    // A pinned key is only changed where people can see it; the message bus owns that decision.
+    if row.public_key.is_empty() {
+        set(&mut row.public_key, &message.public_key);
+    }
+    changed |= std::mem::replace(&mut row.video_disabled, message.video_disabled) != message.video_disabled;
+    // The newest record decides, so that it can be withdrawn.
+    let encryption = message.encryption_supported;
+    changed |= std::mem::replace(&mut row.encryption_supported, encryption) != encryption;
+    if source == Source::Rendezvous {
+        changed |= std::mem::replace(&mut row.verified, message.verified) != message.verified;
+    }
+    if !message.addrs.is_empty() && row.addrs != message.addrs {
+        row.addrs.clone_from(&message.addrs);
+        changed = true;
+    }
+    changed
 }

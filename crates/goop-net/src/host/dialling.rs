@@ -34,7 +34,7 @@ impl Host {
             return;
         }
         waiting.push(reply);
-        if self.dials.take(&peer) {
+        if self.dials.take(&peer, Instant::now()) {
             self.dial(peer);
         } else if !self.dials.is_dialling(&peer) {
             self.answer_waiting(&peer, &Err(OpenError::Failed("the connection was just lost".to_owned())));
@@ -58,7 +58,7 @@ impl Host {
         metrics::counter!("goop_net_dials").increment(1);
         if let Err(error) = self.swarm.dial(opts) {
             if self.links.is_connected(&peer) {
-                self.dials.connected(&peer);
+                self.dials.connected(&peer, None);
                 self.answer_waiting(&peer, &Ok(()));
             } else {
                 self.dial_failed(peer, &error);

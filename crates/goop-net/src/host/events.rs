@@ -3,13 +3,14 @@
 use std::time::{Instant, SystemTime};
 
 use goop_identity::presence::{PresenceKind, PresenceMessage};
+use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, gossipsub, ping};
+use libp2p::{gossipsub, ping};
 
-use super::Host;
-use super::presence::Presence;
+use super::{Host, unix_millis};
 use super::swarm::BehaviourEvent;
 use crate::PeerId;
+use crate::presence::Refused;
 use crate::table::Source;
 use crate::{address, identify};
 
@@ -20,7 +21,7 @@ impl Host {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
-                self.on_connected(peer_id, endpoint.get_remote_address());
+                self.on_connected(peer_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "a connection ended");
@@ -44,11 +45,13 @@ impl Host {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, addr: &Multiaddr) {
+    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         metrics::counter!("goop_net_connections").increment(1);
         self.gauge_connected();
         let now = Instant::now();
-        self.dials.connected(&peer);
+        let addr = endpoint.get_remote_address();
+        let dialled = endpoint.is_dialer().then(|| address::without_peer(addr.clone()));
+        self.dials.connected(&peer, dialled);
         // A relayed connection proves less: it may outlive the peer.
         if !address::is_relayed(addr) {
             let change = self.table.reached(&peer, now, SystemTime::now());
@@ -94,9 +97,8 @@ impl Host {
         let libp2p::identify::Event::Received { peer_id, info, .. } = event else { return };
         tracing::debug!(peer = %peer_id, agent = info.agent_version, "identified");
         self.links.learn_protocols(&peer_id, identify::protocols(&info));
-        let addrs: Vec<_> =
-            info.listen_addrs.into_iter().filter(|addr| address::plausible(addr, self.reach)).collect();
-        self.dials.learn(peer_id, addrs, self.presence.ttl, Instant::now());
+        let addrs = self.vicinity.believed(&peer_id, info.listen_addrs);
+        self.dials.learn(peer_id, addrs, self.table.lifetimes().ttl, Instant::now());
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
@@ -111,41 +113,35 @@ impl Host {
         }
     }
 
-    /// A presence record. It counts only if its signer is the peer it speaks of (network.md 4.5).
+    /// A presence record. What counts is the gate's decision.
     fn on_record(&mut self, signer: Option<PeerId>, data: &[u8]) {
-        let message = match PresenceMessage::from_json(data) {
+        let now = Instant::now();
+        let message = match self.gate.admit(signer, data, now) {
             Ok(message) => message,
-            Err(error) => {
+            Err(Refused::Own) => return,
+            Err(refused) => {
                 metrics::counter!("goop_net_presence_refused").increment(1);
-                tracing::debug!(?signer, %error, "a presence record was refused");
+                tracing::debug!(?signer, %refused, "a presence record was refused");
                 return;
             }
         };
-        if signer != Some(message.peer) {
-            metrics::counter!("goop_net_presence_refused").increment(1);
-            tracing::warn!(?signer, about = %message.peer, "a presence record was signed by somebody else; refused");
-            return;
-        }
-        if message.peer == self.me {
-            return;
-        }
         metrics::counter!("goop_net_presence_in").increment(1);
-        let now = Instant::now();
         let peer = message.peer;
         match message.kind {
             PresenceKind::Online | PresenceKind::Update => {
-                let addrs = address::dialable(message.addrs.iter().map(String::as_str), self.reach);
-                self.dials.learn(peer, addrs, self.presence.ttl, now);
-                let change = self.table.announced(&message, Source::Gossip, now, SystemTime::now());
-                self.changed(change);
+                let addrs = self.vicinity.dialable(&peer, message.addrs.iter().map(String::as_str));
+                self.dials.learn(peer, addrs, self.table.lifetimes().ttl, now);
+                let source = if self.links.is_direct(&peer) { Source::Neighbour } else { Source::Gossip };
+                let changes = self.table.announced(&message, source, now, SystemTime::now());
+                self.changed(changes);
                 self.note_reachability(peer, now);
             }
             PresenceKind::Offline => {
-                let change = self.table.left(&peer, now, SystemTime::now());
+                let change = self.table.said_goodbye(&message, now, SystemTime::now());
                 self.dials.forget(&peer);
                 self.changed(change);
             }
-            // Only a rendezvous may send hints.
+            // Only a rendezvous may send hints, so the gate lets none through.
             PresenceKind::Punch => {}
         }
     }
@@ -163,22 +159,13 @@ impl Host {
         }
     }
 
-    pub(super) fn publish(&mut self, now: Instant) {
-        if !self.presence.is_online() {
-            return;
-        }
-        let record = self.presence.record(self.me, now);
-        self.send_record(&record);
-    }
-
     pub(super) fn publish_offline(&mut self) {
-        if self.presence.is_online() {
-            let record = Presence::farewell(self.me);
+        if let Some(record) = self.presence.farewell(unix_millis()) {
             self.send_record(&record);
         }
     }
 
-    fn send_record(&mut self, record: &PresenceMessage) {
+    pub(super) fn send_record(&mut self, record: &PresenceMessage) {
         let sent = self.swarm.behaviour_mut().gossip.gossip().publish(self.topic.clone(), record.to_json());
         match sent {
             Ok(_) => metrics::counter!("goop_net_presence_out").increment(1),

@@ -1,48 +1,49 @@
-//! Packets of our multicast service: what is said about peers in them, and the packets we send.
+//! What packets of our multicast service say.
 //!
-//! The service name is `<tag>.local.` as it stands, not a `_name._proto` pair, because the Go program's is
-//! (network.md 3.1). Decoding is total and bounded.
-
-use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+//! Decoding is total and bounded. Reading a packet has two steps: [`decode`] turns bytes into a [`Packet`], [`hear`]
+//! picks out what it says about one service. What we send is in [`super::advert`].
 
 use goop_identity::PeerId;
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::{A, AAAA, PTR, SRV, TXT};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{Name, RData, Record};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
 /// Largest packet that is looked at: what fits into a jumbo frame (RFC 6762, 17).
 pub const MAX_PACKET: usize = 9_000;
-/// Most records of one packet that are looked at. A Go peer sends five.
-const MAX_RECORDS: usize = 256;
-/// Most addresses of one peer that are kept.
+/// Most questions and records of one packet. A Go peer sends five.
+pub const MAX_RECORDS: usize = 256;
+/// Most addresses of one instance that are kept and sent.
 pub const MAX_ADDRS: usize = 20;
+/// Most peers one instance may describe. A Go peer and ours describe one, themselves.
+pub const MAX_PEERS_PER_INSTANCE: usize = 4;
 /// What every string of the TXT record begins with.
-const ADDR_PREFIX: &str = "dnsaddr=";
-/// A TXT string has one length byte.
-const MAX_TXT: usize = 255;
-/// The port in SRV records. The Go program always writes it and nobody reads it.
-const SRV_PORT: u16 = 4001;
-/// How long others keep what we say. With at most 120 s Go peers report us again at their next question (3.4).
+pub(super) const ADDR_PREFIX: &str = "dnsaddr=";
+/// How long others keep what we say (seconds). With at most 120 s Go peers report us again at their next question
+/// (network.md 3.4).
 pub const TTL: u32 = 120;
-/// A known answer at least this fresh (half the Go program's 3200 s) suppresses ours …
-const KNOWN_TTL_GO: u32 = 1_600;
-/// … and at least half of our own.
-const KNOWN_TTL_OURS: u32 = TTL / 2;
+/// A known answer at least this fresh suppresses ours: half of what we say (RFC 6762, 7.1).
+const KNOWN_TTL: u32 = TTL / 2;
+/// Bytes of a DNS header.
+const HEADER: usize = 12;
 
 /// The names of one service tag.
+///
+/// The service name is `<tag>.local.` as it stands, not a `_name._proto` pair, because the Go program's is
+/// (network.md 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    service: Name,
+    pub(super) service: Name,
     local: Name,
-    enumeration: Name,
+    pub(super) enumeration: Name,
 }
 
 /// A tag that cannot be a service name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("p2p.mdns_tag {0:?} cannot be a name on the network: use letters, digits, dots and dashes, at most 63 a part")]
+#[error(
+    "p2p.mdns_tag {0:?} cannot be a name on the network: use letters, digits, dots and dashes, at most 63 a part"
+)]
 pub struct BadTag(String);
 
 impl Service {
@@ -62,14 +63,18 @@ impl Service {
             .and_then(|name| name.append_domain(&local))
             .map_err(|_| bad())?;
         let enumeration = Name::from_labels(["_services", "_dns-sd", "_udp", "local"]).map_err(|_| bad())?;
-        Ok(Self { service, local, enumeration })
+        let service = Self { service, local, enumeration };
+        // Instances must fit in front of it.
+        let longest = "x".repeat(63);
+        service.instance(&longest).ok_or_else(bad)?;
+        Ok(service)
     }
 
-    fn instance(&self, label: &str) -> Option<Name> {
+    pub(super) fn instance(&self, label: &str) -> Option<Name> {
         Name::from_labels([label.as_bytes()]).and_then(|name| name.append_domain(&self.service)).ok()
     }
 
-    fn host(&self, label: &str) -> Option<Name> {
+    pub(super) fn host(&self, label: &str) -> Option<Name> {
         Name::from_labels([label.as_bytes()]).and_then(|name| name.append_domain(&self.local)).ok()
     }
 
@@ -79,6 +84,54 @@ impl Service {
             return None;
         }
         name.iter().next().map(|label| String::from_utf8_lossy(label).into_owned())
+    }
+}
+
+/// A decoded packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    message: Message,
+}
+
+/// Why bytes are no packet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PacketError {
+    /// Over [`MAX_PACKET`] bytes or [`MAX_RECORDS`] records.
+    #[error("the packet is too large")]
+    TooLarge,
+    /// Not DNS.
+    #[error("the packet is not DNS: {0}")]
+    NotDns(String),
+}
+
+/// Decodes a packet from the network.
+///
+/// # Errors
+/// See [`PacketError`].
+pub fn decode(bytes: &[u8]) -> Result<Packet, PacketError> {
+    // Looked at before anything is allocated for the records.
+    if bytes.len() > MAX_PACKET || announced_records(bytes) > MAX_RECORDS {
+        return Err(PacketError::TooLarge);
+    }
+    let message = Message::from_vec(bytes).map_err(|error| PacketError::NotDns(error.to_string()))?;
+    Ok(Packet { message })
+}
+
+/// How many questions and records the header promises.
+fn announced_records(bytes: &[u8]) -> usize {
+    let counts = bytes.get(4..HEADER).unwrap_or_default();
+    counts.chunks_exact(2).map(|count| usize::from(u16::from_be_bytes([count[0], count[1]]))).sum()
+}
+
+impl Packet {
+    pub(super) fn new(message: Message) -> Self {
+        Self { message }
+    }
+
+    /// The bytes that go out. `None` only for what cannot be said in a DNS packet.
+    #[must_use]
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        self.message.to_vec().ok()
     }
 }
 
@@ -115,45 +168,26 @@ pub enum About {
     Enumeration,
 }
 
-/// One instance and the peers it describes (a Go peer describes itself only).
+/// One instance and the peers it describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advert {
     /// First label of the instance name.
     pub instance: String,
     /// Seconds it holds; 0 is a goodbye.
     pub ttl: u32,
-    /// Peers with their addresses, without the `/p2p/` end.
+    /// At most [`MAX_PEERS_PER_INSTANCE`] peers with [`MAX_ADDRS`] addresses together, without the `/p2p/` end.
     pub peers: Vec<(PeerId, Vec<Multiaddr>)>,
 }
 
-/// Why bytes are no packet.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PacketError {
-    /// Over [`MAX_PACKET`], or too many records.
-    #[error("the packet is too large")]
-    TooLarge,
-    /// Not DNS.
-    #[error("the packet is not DNS: {0}")]
-    NotDns(String),
-}
-
-/// Decodes a packet from the network.
-///
-/// # Errors
-/// See [`PacketError`].
-pub fn hear(bytes: &[u8], service: &Service) -> Result<Heard, PacketError> {
-    if bytes.len() > MAX_PACKET {
-        return Err(PacketError::TooLarge);
-    }
-    let message = Message::from_vec(bytes).map_err(|error| PacketError::NotDns(error.to_string()))?;
-    if message.all_sections().count() + message.queries.len() > MAX_RECORDS {
-        return Err(PacketError::TooLarge);
-    }
-    Ok(Heard { question: question(&message, service), adverts: adverts(&message, service) })
+/// What a packet says about a service. Answers, announcements, and what a probe claims in its authority section all
+/// count (network.md 3.4).
+#[must_use]
+pub fn hear(packet: &Packet, service: &Service) -> Heard {
+    Heard { question: question(&packet.message, service), adverts: adverts(&packet.message, service) }
 }
 
 fn question(message: &Message, service: &Service) -> Option<Question> {
-    // A probe: it claims a name and asks nobody (network.md 3.2, 4).
+    // A probe claims a name and asks nobody (network.md 3.2, 4).
     let asks = message.metadata.message_type == MessageType::Query && message.authorities.is_empty();
     if !asks {
         return None;
@@ -176,8 +210,7 @@ fn question(message: &Message, service: &Service) -> Option<Question> {
 }
 
 fn known_answers(message: &Message, service: &Service) -> Vec<String> {
-    let fresh = |record: &&Record| record.ttl >= if record.ttl > TTL { KNOWN_TTL_GO } else { KNOWN_TTL_OURS };
-    let pointers = message.answers.iter().filter(|record| record.name == service.service).filter(fresh);
+    let pointers = message.answers.iter().filter(|record| record.name == service.service && record.ttl >= KNOWN_TTL);
     pointers
         .filter_map(|record| match &record.data {
             RData::PTR(pointer) => service.instance_label(&pointer.0),
@@ -189,19 +222,12 @@ fn known_answers(message: &Message, service: &Service) -> Vec<String> {
 fn adverts(message: &Message, service: &Service) -> Vec<Advert> {
     let mut adverts: Vec<Advert> = Vec::new();
     for record in message.all_sections() {
-        let label = match &record.data {
-            RData::PTR(pointer) if record.name == service.service => service.instance_label(&pointer.0),
-            RData::SRV(_) | RData::TXT(_) => service.instance_label(&record.name),
-            _ => None,
-        };
-        // A known answer inside a question says nothing about who is there now.
-        let is_known_answer =
-            message.metadata.message_type == MessageType::Query && matches!(record.data, RData::PTR(_));
-        let Some(label) = label.filter(|_| !is_known_answer) else { continue };
+        let Some(label) = described(record, message.metadata.message_type, service) else { continue };
         let at = adverts.iter().position(|advert| advert.instance == label).unwrap_or_else(|| {
             adverts.push(Advert { instance: label, ttl: record.ttl, peers: Vec::new() });
             adverts.len() - 1
         });
+        // As a Go peer reads it: the last record decides (network.md 3.3).
         adverts[at].ttl = record.ttl;
         if let RData::TXT(text) = &record.data {
             adverts[at].peers = peers_of(text);
@@ -210,131 +236,39 @@ fn adverts(message: &Message, service: &Service) -> Vec<Advert> {
     adverts
 }
 
+/// The instance that a record describes.
+fn described(record: &Record, kind: MessageType, service: &Service) -> Option<String> {
+    match &record.data {
+        // A pointer inside a question is a known answer: it says nothing about who is there now.
+        RData::PTR(_) if kind == MessageType::Query => None,
+        RData::PTR(pointer) if record.name == service.service => service.instance_label(&pointer.0),
+        RData::SRV(_) | RData::TXT(_) => service.instance_label(&record.name),
+        _ => None,
+    }
+}
+
 /// The peers of a TXT record. One address without its `/p2p/` end spoils the whole record, as for a Go peer.
 fn peers_of(text: &TXT) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+    let mut kept = 0;
     for string in &text.txt_data {
-        let Some(addr) = std::str::from_utf8(string).ok().and_then(|text| text.strip_prefix(ADDR_PREFIX)) else {
-            continue;
-        };
-        let Ok(mut addr) = addr.parse::<Multiaddr>() else { continue };
+        let text = std::str::from_utf8(string).ok().and_then(|text| text.strip_prefix(ADDR_PREFIX));
+        let Some(Ok(mut addr)) = text.map(str::parse::<Multiaddr>) else { continue };
         let Some(Protocol::P2p(peer)) = addr.pop() else { return Vec::new() };
-        let at = peers.iter().position(|(known, _)| *known == peer).unwrap_or_else(|| {
-            peers.push((peer, Vec::new()));
-            peers.len() - 1
-        });
+        let at = match peers.iter().position(|(known, _)| *known == peer) {
+            Some(at) => at,
+            None if peers.len() >= MAX_PEERS_PER_INSTANCE => continue,
+            None => {
+                peers.push((peer, Vec::new()));
+                peers.len() - 1
+            }
+        };
         let addrs = &mut peers[at].1;
-        if addrs.len() < MAX_ADDRS && !addrs.contains(&addr) {
+        if kept < MAX_ADDRS && !addr.is_empty() && !addrs.contains(&addr) {
+            kept += 1;
             addrs.push(addr);
         }
     }
+    peers.retain(|(_, addrs)| !addrs.is_empty());
     peers
-}
-
-/// What we say about ourselves.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SelfAdvert<'a> {
-    /// Our service.
-    pub service: &'a Service,
-    /// Our instance label.
-    pub instance: &'a str,
-    /// Who we are.
-    pub peer: PeerId,
-    /// Where we listen, without the `/p2p/` end.
-    pub addrs: &'a [Multiaddr],
-}
-
-impl fmt::Debug for SelfAdvert<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SelfAdvert").field("instance", &self.instance).field("addrs", &self.addrs).finish()
-    }
-}
-
-impl SelfAdvert<'_> {
-    /// An unasked announcement: everything in the answer section. A `ttl` of 0 is a goodbye.
-    #[must_use]
-    pub fn announcement(&self, ttl: u32) -> Option<Vec<u8>> {
-        let mut message = response(0);
-        let mut unique = self.description(ttl)?;
-        for record in &mut unique {
-            record.mdns_cache_flush = true;
-        }
-        message.add_answers(unique);
-        message.add_answer(self.pointer(ttl)?);
-        message.add_answer(enumeration(self.service, ttl));
-        message.to_vec().ok()
-    }
-
-    /// The answer to a question about the service.
-    #[must_use]
-    pub fn answer(&self, id: u16) -> Option<Vec<u8>> {
-        let mut message = response(id);
-        message.add_answer(self.pointer(TTL)?);
-        message.add_additionals(self.description(TTL)?);
-        message.to_vec().ok()
-    }
-
-    fn pointer(&self, ttl: u32) -> Option<Record> {
-        let instance = self.service.instance(self.instance)?;
-        Some(Record::from_rdata(self.service.service.clone(), ttl, RData::PTR(PTR(instance))))
-    }
-
-    /// SRV, one TXT with every address, and an address record for the SRV target: a Go peer wants all of them in
-    /// one packet (network.md 3.3).
-    fn description(&self, ttl: u32) -> Option<Vec<Record>> {
-        let instance = self.service.instance(self.instance)?;
-        let host = self.service.host(self.instance)?;
-        let strings: Vec<String> = self
-            .addrs
-            .iter()
-            .map(|addr| format!("{ADDR_PREFIX}{addr}/p2p/{}", self.peer))
-            .filter(|text| text.len() <= MAX_TXT)
-            .take(MAX_ADDRS)
-            .collect();
-        let mut records = vec![
-            Record::from_rdata(instance.clone(), ttl, RData::SRV(SRV::new(0, 0, SRV_PORT, host.clone()))),
-            Record::from_rdata(instance, ttl, RData::TXT(TXT::new(strings))),
-        ];
-        let (v4, v6) = first_addresses(self.addrs);
-        if let Some(v4) = v4 {
-            records.push(Record::from_rdata(host.clone(), ttl, RData::A(A(v4))));
-        }
-        if let Some(v6) = v6 {
-            records.push(Record::from_rdata(host, ttl, RData::AAAA(AAAA(v6))));
-        }
-        Some(records)
-    }
-}
-
-fn first_addresses(addrs: &[Multiaddr]) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
-    let firsts = || addrs.iter().filter_map(|addr| addr.iter().next());
-    let v4 = firsts().find_map(|part| if let Protocol::Ip4(ip) = part { Some(ip) } else { None });
-    let v6 = firsts().find_map(|part| if let Protocol::Ip6(ip) = part { Some(ip) } else { None });
-    (v4, v6)
-}
-
-/// The answer to "which services are there".
-#[must_use]
-pub fn enumeration_answer(service: &Service, id: u16) -> Option<Vec<u8>> {
-    let mut message = response(id);
-    message.add_answer(enumeration(service, TTL));
-    message.to_vec().ok()
-}
-
-fn enumeration(service: &Service, ttl: u32) -> Record {
-    Record::from_rdata(service.enumeration.clone(), ttl, RData::PTR(PTR(service.service.clone())))
-}
-
-/// The question for the service, with the QU bit clear (network.md 3.2).
-#[must_use]
-pub fn query(service: &Service, id: u16) -> Option<Vec<u8>> {
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(service.service.clone(), RecordType::PTR));
-    message.to_vec().ok()
-}
-
-fn response(id: u16) -> Message {
-    let mut message = Message::new(id, MessageType::Response, OpCode::Query);
-    message.metadata.authoritative = true;
-    message
 }

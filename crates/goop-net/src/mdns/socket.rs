@@ -1,21 +1,23 @@
 //! The sockets under the agent: port 5353, both families, every interface that can multicast.
 //!
-//! One task owns them. Interfaces come and go; a machine without any is no error. What works is told as a value that
-//! `goop2 doctor` prints.
+//! One task owns them; its handle [`Discovery`] ends it. Interfaces come and go; a machine without any is no error.
+//! What works is told as a value that `goop2 doctor` prints.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use if_addrs::{IfAddr, Interface};
+use goop_identity::PeerId;
 use libp2p::Multiaddr;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use super::agent::{Agent, Found, Output};
 use super::codec::MAX_PACKET;
+use super::interfaces::{Family, Interfaces};
 
 /// RFC 6762, 3.
 const PORT: u16 = 5353;
@@ -23,10 +25,16 @@ const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// RFC 6762, 11.
 const TTL: u32 = 255;
-/// Interfaces may change without the system telling us.
+/// Cables come and go without an address changing, and a taken port may become free.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How many findings may wait for the host. It takes them at once; more is a flood.
-const QUEUE: usize = 256;
+/// An interface that comes up gets its addresses one by one; they are looked at together.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Findings on their way to the host. More wait as one a peer, so that nothing queues up.
+const QUEUE: usize = 16;
+/// An IPv6 address cannot be used in its first second or two; what could not be sent is said again after this.
+const SAY_AGAIN: Duration = Duration::from_secs(2);
+/// Receiving fails again and again when an interface goes away; this keeps it from spinning.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// What multicast can do from here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,10 +51,10 @@ pub enum Sighting {
     /// A peer is there.
     Found(Found),
     /// A peer left.
-    Gone(goop_identity::PeerId),
+    Gone(PeerId),
 }
 
-/// A running agent. Dropping it ends the task without a goodbye.
+/// A running agent. Dropping it ends the task as well, with a goodbye that nobody waits for.
 #[derive(Debug)]
 pub struct Discovery {
     addrs: watch::Sender<Vec<Multiaddr>>,
@@ -62,7 +70,7 @@ impl Discovery {
         let (addrs, addrs_seen) = watch::channel(Vec::new());
         let (found, sightings) = mpsc::channel(QUEUE);
         let (health_told, health) = watch::channel(MdnsHealth::default());
-        let task = tokio::spawn(Task::new(agent, addrs_seen, found, health_told).run());
+        let task = tokio::spawn(Task::new(agent, found, health_told).run(addrs_seen));
         Self { addrs, sightings, health, task }
     }
 
@@ -86,154 +94,245 @@ impl Discovery {
         self.health.clone()
     }
 
-    /// Says goodbye and ends. Sending three packets takes no time worth a deadline of its own.
+    /// Says goodbye and ends. Sending some packets takes no time worth a deadline of its own.
     pub async fn shutdown(self) {
-        drop(self.addrs);
-        let _ = self.task.await;
+        let Self { addrs, sightings, health: _, task } = self;
+        // The task must not wait for anybody to take what it found.
+        drop((addrs, sightings));
+        let _ = task.await;
     }
+}
+
+/// What the task waits for.
+enum Event<'a> {
+    Addresses,
+    Packet(&'a [u8], SocketAddr),
+    HandedOver,
+    Interfaces,
+    Time,
 }
 
 struct Task {
     agent: Agent,
-    addrs: watch::Receiver<Vec<Multiaddr>>,
     found: mpsc::Sender<Sighting>,
+    /// What the host has not taken yet: the newest of each peer.
+    waiting: BTreeMap<PeerId, Sighting>,
     health: watch::Sender<MdnsHealth>,
-    v4: Option<UdpSocket>,
-    v6: Option<UdpSocket>,
-    interfaces: Vec<Interface>,
+    sockets: Sockets,
+    say_again: Option<Instant>,
 }
 
 impl Task {
-    fn new(
-        agent: Agent,
-        addrs: watch::Receiver<Vec<Multiaddr>>,
-        found: mpsc::Sender<Sighting>,
-        health: watch::Sender<MdnsHealth>,
-    ) -> Self {
-        Self { agent, addrs, found, health, v4: None, v6: None, interfaces: Vec::new() }
+    fn new(agent: Agent, found: mpsc::Sender<Sighting>, health: watch::Sender<MdnsHealth>) -> Self {
+        Self { agent, found, waiting: BTreeMap::new(), health, sockets: Sockets::default(), say_again: None }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, mut addrs: watch::Receiver<Vec<Multiaddr>>) {
         self.look_at_interfaces();
         let mut watcher = if_watch::tokio::IfWatcher::new().ok();
-        let mut look = tokio::time::interval(LOOK_AGAIN);
-        let (mut buffer4, mut buffer6) = (vec![0; MAX_PACKET + 1], vec![0; MAX_PACKET + 1]);
+        let mut look = Instant::now() + LOOK_AGAIN;
+        let (mut buffer_v4, mut buffer_v6) = (vec![0; MAX_PACKET + 1], vec![0; MAX_PACKET + 1]);
         loop {
-            let wake = tokio::time::Instant::from_std(self.agent.next_wake());
-            let outputs = tokio::select! {
-                changed = self.addrs.changed() => match changed {
-                    Ok(()) => {
-                        let addrs = self.addrs.borrow_and_update().clone();
-                        (self.agent.set_addrs(addrs, Instant::now()), None)
-                    }
-                    Err(_) => break,
-                },
-                (packet, from) = receive(self.v4.as_ref(), &mut buffer4) => (self.heard(packet, from), Some(from)),
-                (packet, from) = receive(self.v6.as_ref(), &mut buffer6) => (self.heard(packet, from), Some(from)),
-                () = next_change(watcher.as_mut()) => { self.look_at_interfaces(); (Vec::new(), None) }
-                _ = look.tick() => { self.look_at_interfaces(); (Vec::new(), None) }
-                () = tokio::time::sleep_until(wake) => (self.agent.tick(Instant::now()), None),
+            let wake = self.say_again.map_or(look, |at| at.min(look)).min(self.agent.next_wake());
+            let event = tokio::select! {
+                changed = addrs.changed() => if changed.is_ok() { Event::Addresses } else { break },
+                (packet, from) = receive(self.sockets.v4.as_ref(), &mut buffer_v4) => Event::Packet(packet, from),
+                (packet, from) = receive(self.sockets.v6.as_ref(), &mut buffer_v6) => Event::Packet(packet, from),
+                () = hand_over(&mut self.waiting, &self.found) => Event::HandedOver,
+                () = next_change(watcher.as_mut()) => Event::Interfaces,
+                () = tokio::time::sleep_until(wake.into()) => Event::Time,
             };
-            self.obey(outputs.0, outputs.1).await;
+            let now = Instant::now();
+            match event {
+                Event::Addresses => self.agent.set_addrs(addrs.borrow_and_update().clone(), now),
+                Event::Packet(packet, from) => {
+                    if self.sockets.interfaces.reach(from.ip()) {
+                        let outputs = self.agent.hear(packet, from.ip(), now);
+                        self.obey(outputs, Some(from)).await;
+                    }
+                }
+                Event::HandedOver => {}
+                Event::Interfaces => look = look.min(now + SETTLE),
+                Event::Time => {
+                    if look <= now {
+                        self.look_at_interfaces();
+                        look = now + LOOK_AGAIN;
+                    }
+                    if self.say_again.take_if(|at| *at <= now).is_some() {
+                        self.agent.ask_again(now);
+                    }
+                    let outputs = self.agent.tick(now);
+                    self.obey(outputs, None).await;
+                }
+            }
         }
         let farewell = self.agent.goodbye();
         self.obey(farewell, None).await;
     }
 
-    fn heard(&mut self, packet: &[u8], from: SocketAddr) -> Vec<Output> {
-        if !on_link(from.ip(), &self.interfaces) {
-            return Vec::new();
-        }
-        self.agent.hear(packet, Instant::now())
-    }
-
     async fn obey(&mut self, outputs: Vec<Output>, from: Option<SocketAddr>) {
         for output in outputs {
             match output {
-                Output::Multicast(packet) => self.multicast(&packet).await,
-                Output::Unicast(packet) => {
-                    let socket = match from {
-                        Some(SocketAddr::V4(_)) => self.v4.as_ref(),
-                        _ => self.v6.as_ref(),
-                    };
-                    if let (Some(socket), Some(to)) = (socket, from) {
-                        let _ = socket.send_to(&packet, to).await;
+                Output::Multicast(packet) => {
+                    let mute = self.sockets.mute.len();
+                    if self.sockets.multicast(&packet).await {
+                        self.tell_health();
+                    }
+                    if self.sockets.mute.len() > mute {
+                        self.say_again = Some(Instant::now() + SAY_AGAIN);
                     }
                 }
-                // A full queue means the host is far behind; the peer is reported again soon.
-                Output::Found(found) => drop(self.found.try_send(Sighting::Found(found))),
-                Output::Gone(peer) => drop(self.found.try_send(Sighting::Gone(peer))),
-            }
-        }
-    }
-
-    async fn multicast(&self, packet: &[u8]) {
-        for interface in &self.interfaces {
-            let sent = match (&interface.addr, interface.index) {
-                (IfAddr::V4(addr), _) => match &self.v4 {
-                    Some(socket) => send_v4(socket, packet, addr.ip).await,
-                    None => Ok(()),
-                },
-                (IfAddr::V6(_), Some(index)) => match &self.v6 {
-                    Some(socket) => {
-                        let to = SocketAddrV6::new(GROUP_V6, PORT, 0, index);
-                        socket.send_to(packet, SocketAddr::V6(to)).await.map(drop)
+                Output::Unicast(packet) => {
+                    if let Some(to) = from {
+                        self.sockets.unicast(&packet, to).await;
                     }
-                    None => Ok(()),
-                },
-                (IfAddr::V6(_), None) => Ok(()),
-            };
-            if let Err(error) = sent {
-                tracing::debug!(interface = %interface.name, %error, "a multicast packet was not sent");
+                }
+                Output::Found(found) => drop(self.waiting.insert(found.peer, Sighting::Found(found))),
+                Output::Gone(peer) => drop(self.waiting.insert(peer, Sighting::Gone(peer))),
             }
         }
     }
 
-    /// Looks at the interfaces and joins the groups on those that are new. When the set changed, the agent asks and
-    /// announces again at once: a new network has new neighbours.
+    /// When the interfaces changed, the agent asks and announces again at once: a new network has new neighbours.
     fn look_at_interfaces(&mut self) {
-        let interfaces = usable_interfaces();
-        if interfaces == self.interfaces && (self.v4.is_some() || self.v6.is_some()) {
-            return;
+        if self.sockets.look() {
+            self.agent.ask_again(Instant::now());
         }
-        let mut health = MdnsHealth::default();
-        let has = |wanted: fn(&IfAddr) -> bool| interfaces.iter().any(|interface| wanted(&interface.addr));
-        if self.v4.is_none() && has(|addr| matches!(addr, IfAddr::V4(_))) {
-            self.v4 = note(open_v4(), "IPv4 multicast", &mut health.problems);
-        }
-        if self.v6.is_none() && has(|addr| matches!(addr, IfAddr::V6(_))) {
-            self.v6 = note(open_v6(), "IPv6 multicast", &mut health.problems);
-        }
-        for interface in &interfaces {
-            match self.join(interface) {
-                Ok(()) => health.interfaces.push((interface.name.clone(), interface.ip())),
-                Err(error) => health.problems.push(format!("{} ({}): {error}", interface.name, interface.ip())),
-            }
-        }
-        if interfaces.is_empty() {
-            health.problems.push("no interface with multicast is up".to_owned());
-        }
-        self.interfaces = interfaces;
-        self.health.send_replace(health);
-        self.agent.ask_again(Instant::now());
+        self.tell_health();
     }
 
-    fn join(&self, interface: &Interface) -> io::Result<()> {
-        let joined = match (&interface.addr, &self.v4, &self.v6) {
-            (IfAddr::V4(addr), Some(socket), _) => socket.join_multicast_v4(GROUP_V4, addr.ip),
-            (IfAddr::V6(_), _, Some(socket)) => socket.join_multicast_v6(&GROUP_V6, interface.index.unwrap_or(0)),
-            _ => Err(io::Error::other("no socket for this family")),
-        };
-        match joined {
-            // Joined before, through another address of the same interface or at an earlier look.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-            other => other,
-        }
+    fn tell_health(&self) {
+        let health = self.sockets.health();
+        self.health.send_if_modified(|current| {
+            let differs = *current != health;
+            *current = health;
+            differs
+        });
     }
 }
 
-fn note<T>(result: io::Result<T>, what: &str, problems: &mut Vec<String>) -> Option<T> {
-    result.map_err(|error| problems.push(format!("{what}: {error}"))).ok()
+/// One socket a family, and where they are members.
+#[derive(Default)]
+struct Sockets {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+    interfaces: Interfaces,
+    /// Memberships, with the address that they were entered with and are left with.
+    joined: BTreeMap<(u32, Family), IpAddr>,
+    problems: BTreeSet<String>,
+    /// Interfaces that did not take the last packet.
+    mute: BTreeMap<(u32, Family), String>,
+}
+
+impl Sockets {
+    /// Looks at the interfaces, opens what is missing and joins the groups where we are no members yet. Whether
+    /// anything is new.
+    fn look(&mut self) -> bool {
+        self.problems.clear();
+        let interfaces = Interfaces::look().unwrap_or_else(|error| {
+            self.problems.insert(format!("the interfaces cannot be listed: {error}"));
+            Interfaces::default()
+        });
+        self.open_missing(&interfaces);
+        let gone: Vec<_> = self.joined.keys().filter(|key| !interfaces.exits.contains_key(key)).copied().collect();
+        for key in gone {
+            self.leave(key);
+        }
+        self.mute.retain(|key, _| interfaces.exits.contains_key(key));
+        let mut is_new = interfaces != self.interfaces;
+        for (key, exit) in &interfaces.exits {
+            match self.join(*key, exit.ip) {
+                Some(Ok(())) => is_new |= self.joined.insert(*key, exit.ip).is_none(),
+                // That there is no socket is a problem told already.
+                None => {}
+                Some(Err(error)) => {
+                    self.problems.insert(format!("{} ({}): {error}", exit.name, exit.ip));
+                }
+            }
+        }
+        if interfaces.exits.is_empty() {
+            self.problems.insert("no interface with multicast is up".to_owned());
+        }
+        self.interfaces = interfaces;
+        is_new
+    }
+
+    fn open_missing(&mut self, interfaces: &Interfaces) {
+        let has = |family| interfaces.exits.keys().any(|(_, of)| *of == family);
+        let mut note = |what: &str, opened: io::Result<UdpSocket>| {
+            opened.map_err(|error| self.problems.insert(format!("{what} on port {PORT}: {error}"))).ok()
+        };
+        if self.v4.is_none() && has(Family::V4) {
+            self.v4 = note("IPv4 multicast", open_v4());
+        }
+        if self.v6.is_none() && has(Family::V6) {
+            self.v6 = note("IPv6 multicast", open_v6());
+        }
+    }
+
+    /// Joins again where we are a member already: the membership may have ended with an address.
+    fn join(&self, (index, _): (u32, Family), ip: IpAddr) -> Option<io::Result<()>> {
+        let joined = match ip {
+            IpAddr::V4(ip) => self.v4.as_ref()?.join_multicast_v4(GROUP_V4, ip),
+            IpAddr::V6(_) => self.v6.as_ref()?.join_multicast_v6(&GROUP_V6, index),
+        };
+        Some(match joined {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            other => other,
+        })
+    }
+
+    /// A membership of an interface that went away still counts for the system's limit (20 on Linux).
+    fn leave(&mut self, key: (u32, Family)) {
+        let left = match (self.joined.remove(&key), &self.v4, &self.v6) {
+            (Some(IpAddr::V4(ip)), Some(socket), _) => socket.leave_multicast_v4(GROUP_V4, ip),
+            (Some(IpAddr::V6(_)), _, Some(socket)) => socket.leave_multicast_v6(&GROUP_V6, key.0),
+            _ => Ok(()),
+        };
+        if let Err(error) = left {
+            tracing::debug!(?key, %error, "a multicast group could not be left");
+        }
+    }
+
+    fn health(&self) -> MdnsHealth {
+        let members = self.interfaces.exits.iter().filter(|(key, _)| self.joined.contains_key(key));
+        MdnsHealth {
+            interfaces: members.map(|(_, exit)| (exit.name.clone(), exit.ip)).collect(),
+            problems: self.problems.iter().chain(self.mute.values()).cloned().collect(),
+        }
+    }
+
+    /// Sends to the group on every interface. Whether what does not work changed.
+    async fn multicast(&mut self, packet: &[u8]) -> bool {
+        let before = self.mute.clone();
+        for (key, exit) in &self.interfaces.exits {
+            let sent = match (exit.ip, &self.v4, &self.v6) {
+                (IpAddr::V4(ip), Some(socket), _) => send_v4(socket, packet, ip).await,
+                (IpAddr::V6(_), _, Some(socket)) => send_v6(socket, packet, key.0).await,
+                _ => Ok(()),
+            };
+            match sent {
+                Ok(()) => drop(self.mute.remove(key)),
+                Err(error) => {
+                    tracing::debug!(interface = %exit.name, %error, "a multicast packet was not sent");
+                    self.mute.insert(*key, format!("{} ({}) sends nothing: {error}", exit.name, exit.ip));
+                }
+            }
+        }
+        self.mute != before
+    }
+
+    async fn unicast(&self, packet: &[u8], to: SocketAddr) {
+        let socket = match to {
+            SocketAddr::V4(_) => &self.v4,
+            SocketAddr::V6(_) => &self.v6,
+        };
+        if let Some(socket) = socket
+            && let Err(error) = socket.send_to(packet, to).await
+        {
+            tracing::debug!(%to, %error, "a multicast answer was not sent");
+        }
+    }
 }
 
 async fn receive<'a>(socket: Option<&UdpSocket>, buffer: &'a mut [u8]) -> (&'a [u8], SocketAddr) {
@@ -243,32 +342,52 @@ async fn receive<'a>(socket: Option<&UdpSocket>, buffer: &'a mut [u8]) -> (&'a [
             Ok((length, from)) => return (&buffer[..length], from),
             Err(error) => {
                 tracing::debug!(%error, "a multicast packet could not be received");
-                // An error that repeats (an interface that went away) must not spin.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(AFTER_ERROR).await;
             }
         }
     }
 }
 
+/// Gives the host one finding when it has room for it. Cancel-safe.
+async fn hand_over(waiting: &mut BTreeMap<PeerId, Sighting>, found: &mpsc::Sender<Sighting>) {
+    if waiting.is_empty() {
+        return std::future::pending().await;
+    }
+    match found.reserve().await {
+        Ok(place) => drop(waiting.pop_first().map(|(_, sighting)| place.send(sighting))),
+        // The host is going; so are we in a moment.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 async fn next_change(watcher: Option<&mut if_watch::tokio::IfWatcher>) {
-    match watcher {
-        Some(watcher) => match watcher.next().await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
+    let change = match watcher {
+        Some(watcher) => watcher.next().await,
+        None => None,
+    };
+    if !matches!(change, Some(Ok(_))) {
+        // Looking again from time to time has to do.
+        std::future::pending().await
     }
 }
 
 async fn send_v4(socket: &UdpSocket, packet: &[u8], through: Ipv4Addr) -> io::Result<()> {
-    socket2::SockRef::from(socket).set_multicast_if_v4(&through)?;
-    socket.send_to(packet, SocketAddr::V4(SocketAddrV4::new(GROUP_V4, PORT))).await.map(drop)
+    SockRef::from(socket).set_multicast_if_v4(&through)?;
+    socket.send_to(packet, (GROUP_V4, PORT)).await.map(drop)
+}
+
+async fn send_v6(socket: &UdpSocket, packet: &[u8], through: u32) -> io::Result<()> {
+    let to = SocketAddrV6::new(GROUP_V6, PORT, 0, through);
+    socket.send_to(packet, SocketAddr::V6(to)).await.map(drop)
 }
 
 fn open_v4() -> io::Result<UdpSocket> {
     let socket = shared_socket(Domain::IPV4)?;
     socket.set_multicast_ttl_v4(TTL)?;
     socket.set_multicast_loop_v4(true)?;
+    // Otherwise Linux also delivers what other programs joined on interfaces that we did not.
+    #[cfg(target_os = "linux")]
+    socket.set_multicast_all_v4(false)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())?;
     UdpSocket::from_std(socket.into())
 }
@@ -278,6 +397,8 @@ fn open_v6() -> io::Result<UdpSocket> {
     socket.set_only_v6(true)?;
     socket.set_multicast_hops_v6(TTL)?;
     socket.set_multicast_loop_v6(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_multicast_all_v6(false)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
     UdpSocket::from_std(socket.into())
 }
@@ -291,33 +412,3 @@ fn shared_socket(domain: Domain) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
-
-/// Interfaces that are up and not the loopback, one entry an address; of IPv6 one address an interface.
-fn usable_interfaces() -> Vec<Interface> {
-    let mut all = if_addrs::get_if_addrs().unwrap_or_default();
-    all.retain(|interface| !interface.is_loopback() && interface.is_oper_up());
-    all.sort_by_key(|interface| (interface.index, interface.ip()));
-    all.dedup_by(|second, first| second.index == first.index && first.ip().is_ipv6() && second.ip().is_ipv6());
-    all
-}
-
-/// Whether a packet came from this network: multicast is link-local, everything else is forged or forwarded.
-fn on_link(from: IpAddr, interfaces: &[Interface]) -> bool {
-    let within = |interface: &Interface| match (&interface.addr, from) {
-        (IfAddr::V4(addr), IpAddr::V4(from)) => {
-            let mask = u32::from(addr.netmask);
-            u32::from(addr.ip) & mask == u32::from(from) & mask
-        }
-        (IfAddr::V6(addr), IpAddr::V6(from)) => {
-            let mask = u128::from(addr.netmask);
-            u128::from(addr.ip) & mask == u128::from(from) & mask
-        }
-        _ => false,
-    };
-    let link_local = match from {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    link_local || interfaces.iter().any(within)
-}
-
