@@ -1,5 +1,6 @@
 //! The task that owns the swarm: what arrives from the network, from discovery, from the handles and from the clock
-//! is put into the values ([`PeerTable`], [`DialPlan`], [`Probes`]) and what they answer is done.
+//! is put into the values ([`PeerTable`], [`DialPlan`], [`Announcer`], [`Gate`], [`Probes`]) and what they answer is
+//! done.
 
 mod dialling;
 mod events;
@@ -41,7 +42,7 @@ use swarm::Behaviour;
 
 /// How long peers of an earlier run are dialled without any other sign of them.
 const TRY_OLD_PEERS: Duration = Duration::from_secs(20);
-/// An address from mDNS or from a handle is worth dialling this long; mDNS says it again every 60 s.
+/// An address from a handle is worth dialling this long.
 const WANTED: Duration = Duration::from_secs(120);
 /// How long the last record may take to reach the neighbours before connections are closed. It crosses a LAN in
 /// milliseconds; there is nothing to ask whether it arrived.
@@ -261,8 +262,9 @@ impl Host {
         for peer in self.probes.tick(now) {
             self.probe(peer, None);
         }
-        let rows = &self.rows;
-        self.saving.start(now, || rows.borrow().clone());
+        // From the table itself: what readers were shown may be older than what somebody wants saved.
+        let table = &self.table;
+        self.saving.start(now, || Arc::new(table.rows()));
     }
 
     fn obey(&mut self, command: Command) {
@@ -432,6 +434,7 @@ impl Host {
     }
 }
 
+/// The wall clock, as records carry it.
 fn unix_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -7,8 +7,8 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{gossipsub, ping};
 
-use super::{Host, unix_millis};
 use super::swarm::BehaviourEvent;
+use super::{Host, unix_millis};
 use crate::PeerId;
 use crate::presence::Refused;
 use crate::table::Source;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use goop_identity::Keypair;
 
-use crate::{Discovery, Listen, LocalProfile, Net, NetConfig, Router, Transports};
+use crate::{Discovery, Listen, LocalProfile, Net, NetConfig, Router, StreamProtocol, Transports};
+use raw::RawPeer;
 
 /// Longest a condition may take to come true on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,4 +68,19 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_listen_on_websocket_are_dialled() {
+    let config = NetConfig {
+        listen: Listen::Loopback { port: 0 },
+        discovery: Discovery::Off,
+        ..NetConfig::new(Keypair::generate_ed25519())
+    };
+    let net = Net::start(config, Router::new()).await.unwrap();
+    let mut raw = RawPeer::listen(Keypair::generate_ed25519(), "/ip4/127.0.0.1/tcp/0/ws", &["/test/1"]).await;
+    assert!(raw.addr.to_string().ends_with("/ws"), "{}", raw.addr);
+    net.add_known_addrs(raw.id, vec![raw.addr.clone()]).await;
+    within("a stream", net.open(raw.id, &[StreamProtocol::new("/test/1")])).await.unwrap();
+    raw.accept("/test/1").await;
 }

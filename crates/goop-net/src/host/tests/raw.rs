@@ -1,10 +1,12 @@
 //! A libp2p peer that does nothing by itself: it accepts and opens streams, and the test writes the bytes.
 
-use goop_identity::Keypair;
+use std::sync::Arc;
+
 use futures::StreamExt;
+use goop_identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, dns, noise, tcp, yamux};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -13,7 +15,6 @@ use crate::links::{Links, Opener};
 use crate::router::{Caller, RouteLimits, Router};
 use crate::stream::Stream;
 use crate::streams;
-use std::sync::Arc;
 
 type Order = Box<dyn FnOnce(&mut Swarm<streams::Behaviour>) + Send>;
 
@@ -38,6 +39,11 @@ impl Drop for RawPeer {
 impl RawPeer {
     /// A peer that accepts streams of `protocols`.
     pub(super) async fn start(keypair: Keypair, protocols: &[&'static str]) -> Self {
+        Self::listen(keypair, "/ip4/127.0.0.1/tcp/0", protocols).await
+    }
+
+    /// The same, listening somewhere else.
+    pub(super) async fn listen(keypair: Keypair, listen: &str, protocols: &[&'static str]) -> Self {
         let id = keypair.public().to_peer_id();
         let (given, inbound) = mpsc::unbounded_channel();
         let router = protocols.iter().fold(Router::new(), |router, protocol| {
@@ -54,10 +60,14 @@ impl RawPeer {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
+            .with_dns_config(dns::ResolverConfig::default(), dns::ResolverOpts::default())
+            .with_websocket(noise::Config::new, yamux::Config::default)
+            .await
+            .unwrap()
             .with_behaviour(|_| behaviour)
             .unwrap()
             .build();
-        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        swarm.listen_on(listen.parse().unwrap()).unwrap();
         let (orders, mut todo) = mpsc::unbounded_channel::<Order>();
         let (listening, mut addr) = watch::channel(None);
         let task = tokio::spawn(async move {
