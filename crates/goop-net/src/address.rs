@@ -31,12 +31,20 @@ impl Vicinity {
     /// Before anything is known of our own addresses: private ones may be near.
     #[must_use]
     pub fn new(reach: Reach) -> Self {
-        Self { reach, private_v4: true, private_v6: true }
+        Self {
+            reach,
+            private_v4: true,
+            private_v6: true,
+        }
     }
 
     /// Takes note of the addresses we listen on. None at all says nothing.
     pub fn look_around(&mut self, listening: &[Multiaddr]) {
-        let own: Vec<IpAddr> = listening.iter().filter_map(ip_of).filter(|ip| is_machine(*ip)).collect();
+        let own: Vec<IpAddr> = listening
+            .iter()
+            .filter_map(ip_of)
+            .filter(|ip| is_machine(*ip))
+            .collect();
         if !own.is_empty() {
             self.private_v4 = own.iter().any(|ip| ip.is_ipv4() && is_private(*ip));
             self.private_v6 = own.iter().any(|ip| ip.is_ipv6() && is_private(*ip));
@@ -49,7 +57,9 @@ impl Vicinity {
     /// them; loopback, link-local, unspecified and multicast addresses are never another machine's to give.
     #[must_use]
     pub fn plausible(&self, addr: &Multiaddr) -> bool {
-        let Some(ip) = ip_of(addr).filter(|_| has_transport(addr)) else { return false };
+        let Some(ip) = ip_of(addr).filter(|_| has_transport(addr)) else {
+            return false;
+        };
         match self.reach {
             Reach::Loopback => ip.is_loopback(),
             Reach::Network => is_machine(ip) && (!is_private(ip) || self.has_private(ip)),
@@ -57,15 +67,27 @@ impl Vicinity {
     }
 
     fn has_private(&self, like: IpAddr) -> bool {
-        if like.is_ipv4() { self.private_v4 } else { self.private_v6 }
+        if like.is_ipv4() {
+            self.private_v4
+        } else {
+            self.private_v6
+        }
     }
 
     /// The addresses of ours that are told to others: plausible ones, TCP before QUIC (a Go peer listens on TCP and
     /// some read only the first), then by bytes; bounded as presence bounds them.
     #[must_use]
     pub fn published(&self, listening: &[Multiaddr]) -> Vec<Multiaddr> {
-        let own = Self { private_v4: true, private_v6: true, ..*self };
-        let mut addrs: Vec<Multiaddr> = listening.iter().filter(|addr| own.plausible(addr)).cloned().collect();
+        let own = Self {
+            private_v4: true,
+            private_v6: true,
+            ..*self
+        };
+        let mut addrs: Vec<Multiaddr> = listening
+            .iter()
+            .filter(|addr| own.plausible(addr))
+            .cloned()
+            .collect();
         addrs.sort_by_cached_key(|addr| (!is_tcp(addr), addr.to_vec()));
         addrs.dedup();
         addrs.retain(|addr| addr.to_string().len() <= MAX_ADDR);
@@ -76,17 +98,29 @@ impl Vicinity {
     /// The addresses of `peer` that are worth dialling, from the texts it sent: plausible ones, each once, at most
     /// [`MAX_ADDRS`]. With `/p2p/` at the end they must name that peer.
     #[must_use]
-    pub fn dialable<'a>(&self, peer: &PeerId, texts: impl IntoIterator<Item = &'a str>) -> Vec<Multiaddr> {
-        let short = texts.into_iter().take(MAX_ADDRS).filter(|text| text.len() <= MAX_ADDR);
+    pub fn dialable<'a>(
+        &self,
+        peer: &PeerId,
+        texts: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<Multiaddr> {
+        let short = texts
+            .into_iter()
+            .take(MAX_ADDRS)
+            .filter(|text| text.len() <= MAX_ADDR);
         self.believed(peer, short.filter_map(|text| text.parse().ok()))
     }
 
     /// As [`Vicinity::dialable`], from addresses that are decoded already.
     #[must_use]
-    pub fn believed(&self, peer: &PeerId, addrs: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
+    pub fn believed(
+        &self,
+        peer: &PeerId,
+        addrs: impl IntoIterator<Item = Multiaddr>,
+    ) -> Vec<Multiaddr> {
         let mut kept = Vec::new();
         for addr in addrs.into_iter().take(MAX_ADDRS) {
-            let of_another = matches!(addr.iter().last(), Some(Protocol::P2p(named)) if named != *peer);
+            let of_another =
+                matches!(addr.iter().last(), Some(Protocol::P2p(named)) if named != *peer);
             let addr = without_peer(addr);
             if !of_another && self.plausible(&addr) && !kept.contains(&addr) {
                 kept.push(addr);
@@ -119,11 +153,15 @@ fn has_transport(addr: &Multiaddr) -> bool {
 fn is_machine(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            let never = ip.is_loopback() || ip.is_multicast() || ip.is_link_local() || ip.is_broadcast();
+            let never =
+                ip.is_loopback() || ip.is_multicast() || ip.is_link_local() || ip.is_broadcast();
             !never && ip.octets()[0] != 0
         }
         IpAddr::V6(ip) => {
-            let never = ip.is_loopback() || ip.is_multicast() || ip.is_unicast_link_local() || ip.is_unspecified();
+            let never = ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified();
             !never && ip.to_ipv4_mapped().is_none()
         }
     }
@@ -187,7 +225,11 @@ mod tests {
 
     #[track_caller]
     fn check(vicinity: Vicinity, addr: &str, plausible: bool) {
-        assert_eq!(vicinity.plausible(&addr.parse().unwrap()), plausible, "{addr}");
+        assert_eq!(
+            vicinity.plausible(&addr.parse().unwrap()),
+            plausible,
+            "{addr}"
+        );
     }
 
     #[test]
@@ -258,20 +300,35 @@ mod tests {
             "/ip4/10.0.0.2/tcp/4001",
             "/ip4/192.168.1.2/tcp/4001",
         ]);
-        let expected =
-            addrs(&["/ip4/10.0.0.2/tcp/4001", "/ip4/192.168.1.2/tcp/4001", "/ip4/192.168.1.2/udp/4001/quic-v1"]);
+        let expected = addrs(&[
+            "/ip4/10.0.0.2/tcp/4001",
+            "/ip4/192.168.1.2/tcp/4001",
+            "/ip4/192.168.1.2/udp/4001/quic-v1",
+        ]);
         assert_eq!(vicinity.published(&listening), expected);
-        let many: Vec<Multiaddr> = (0..200).map(|n| format!("/ip4/10.0.0.{n}/tcp/4001").parse().unwrap()).collect();
+        let many: Vec<Multiaddr> = (0..200)
+            .map(|n| format!("/ip4/10.0.0.{n}/tcp/4001").parse().unwrap())
+            .collect();
         assert_eq!(vicinity.published(&many).len(), MAX_ADDRS);
     }
 
     #[test]
     fn a_peers_texts_become_what_is_worth_dialling() {
         let vicinity = network(&["/ip4/192.168.1.2/tcp/4001"]);
-        let (own, other) =
-            (format!("/ip4/192.168.1.21/tcp/1/p2p/{BOB}"), format!("/ip4/192.168.1.22/tcp/1/p2p/{CAROL}"));
+        let (own, other) = (
+            format!("/ip4/192.168.1.21/tcp/1/p2p/{BOB}"),
+            format!("/ip4/192.168.1.22/tcp/1/p2p/{CAROL}"),
+        );
         let long = format!("/dns4/{}/tcp/1", "x".repeat(300));
-        let texts = ["/ip4/192.168.1.20/tcp/1", "junk", &own, &other, &long, "", "/ip4/192.168.1.20/tcp/1"];
+        let texts = [
+            "/ip4/192.168.1.20/tcp/1",
+            "junk",
+            &own,
+            &other,
+            &long,
+            "",
+            "/ip4/192.168.1.20/tcp/1",
+        ];
         let expected = addrs(&["/ip4/192.168.1.20/tcp/1", "/ip4/192.168.1.21/tcp/1"]);
         assert_eq!(vicinity.dialable(&BOB.parse().unwrap(), texts), expected);
         let endless = std::iter::repeat("/ip4/192.168.1.20/tcp/1");

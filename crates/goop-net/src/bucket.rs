@@ -14,7 +14,11 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// A full bucket of `burst` tokens that gets one back `every` so often.
     pub(crate) fn new(burst: u32, every: Duration, now: Instant) -> Self {
-        Self { burst, every, full_at: now }
+        Self {
+            burst,
+            every,
+            full_at: now,
+        }
     }
 
     /// Takes a token if there is one.

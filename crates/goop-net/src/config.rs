@@ -90,7 +90,9 @@ impl NetConfig {
             keypair,
             listen: Listen::Lan { port: 0 },
             transports: Transports::All,
-            discovery: Discovery::Mdns { tag: "goop-mdns".to_owned() },
+            discovery: Discovery::Mdns {
+                tag: "goop-mdns".to_owned(),
+            },
             topic: "goop.presence.v1".to_owned(),
             ttl: Duration::from_secs(20),
             heartbeat: Duration::from_secs(5),

@@ -54,7 +54,10 @@ where
         stream.write_all(line.as_bytes()).await?;
         stream.shutdown().await
     };
-    timeout(DEADLINE, answer).await.map_err(|_| ContentError::TimedOut)?.map_err(ContentError::Io)
+    timeout(DEADLINE, answer)
+        .await
+        .map_err(|_| ContentError::TimedOut)?
+        .map_err(ContentError::Io)
 }
 
 /// Reads the name of the peer at the other end, trimmed. A stream that ends without a line break still gave a name.
@@ -74,7 +77,9 @@ where
             }
         }
     };
-    timeout(DEADLINE, read).await.map_err(|_| ContentError::TimedOut)?
+    timeout(DEADLINE, read)
+        .await
+        .map_err(|_| ContentError::TimedOut)?
 }
 
 /// The name in what was read so far; `None` while more has to come. Bytes that are not UTF-8 are replaced.
@@ -87,12 +92,18 @@ pub fn decode(read: &[u8], ended: bool) -> Result<Option<String>, ContentError> 
         _ if end.unwrap_or(read.len()) > MAX_LABEL => Err(ContentError::TooLong),
         None if !ended => Ok(None),
         None if read.is_empty() => Err(ContentError::Empty),
-        _ => Ok(Some(String::from_utf8_lossy(&read[..end.unwrap_or(read.len())]).trim().to_owned())),
+        _ => Ok(Some(
+            String::from_utf8_lossy(&read[..end.unwrap_or(read.len())])
+                .trim()
+                .to_owned(),
+        )),
     }
 }
 
 /// Asks a peer for its name over the network.
 pub(crate) async fn ask(opener: &Opener, peer: PeerId) -> Result<String, OpenError> {
     let (_, stream) = opener.open(peer, &[StreamProtocol::new(PROTOCOL)]).await?;
-    fetch(stream).await.map_err(|error| OpenError::Failed(error.to_string()))
+    fetch(stream)
+        .await
+        .map_err(|error| OpenError::Failed(error.to_string()))
 }

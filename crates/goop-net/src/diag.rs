@@ -32,7 +32,10 @@ pub struct Diagnosis {
     /// Processor.
     pub arch: String,
     /// Connections.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_none")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_none"
+    )]
     pub connected_peer_details: Vec<ConnectionDetail>,
     /// Peers with a connection.
     pub connected_peers: u64,
@@ -66,12 +69,18 @@ pub struct Diagnosis {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay_config: Option<RelayConfig>,
     /// Its connections to the relay.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_none")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_none"
+    )]
     pub relay_conn_details: Vec<ConnectionDetail>,
     /// How many there are.
     pub relay_conns: u64,
     /// Where it dials the relay.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_none")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_none"
+    )]
     pub relay_peerstore_addrs: Vec<String>,
     /// How patient it is with the relay.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +137,9 @@ pub struct RelayTiming {
 }
 
 /// Go writes an empty list as `null` where it was never filled.
-fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -188,7 +199,9 @@ impl Diagnosis {
     /// [`DiagError::TooLong`] when even that is not enough.
     pub fn to_line(&self) -> Result<Vec<u8>, DiagError> {
         let mut shown = self.clone();
-        shown.logs.drain(..shown.logs.len().saturating_sub(MAX_LOGS));
+        shown
+            .logs
+            .drain(..shown.logs.len().saturating_sub(MAX_LOGS));
         loop {
             let mut line = serde_json::to_vec(&shown)?;
             line.push(b'\n');
@@ -198,7 +211,9 @@ impl Diagnosis {
             if !shown.logs.is_empty() {
                 shown.logs.drain(..shown.logs.len().div_ceil(4));
             } else if !shown.connected_peer_details.is_empty() {
-                shown.connected_peer_details.truncate(shown.connected_peer_details.len() * 3 / 4);
+                shown
+                    .connected_peer_details
+                    .truncate(shown.connected_peer_details.len() * 3 / 4);
             } else {
                 return Err(DiagError::TooLong);
             }
@@ -219,15 +234,25 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let line = if relay == Some(caller) { Some(diagnose().to_line()?) } else { None };
+    let line = if relay == Some(caller) {
+        Some(diagnose().to_line()?)
+    } else {
+        None
+    };
     let answer = async {
         if let Some(line) = &line {
             stream.write_all(line).await?;
         }
         stream.shutdown().await
     };
-    timeout(DEADLINE, answer).await.map_err(|_| DiagError::TimedOut)??;
-    if line.is_some() { Ok(()) } else { Err(DiagError::NotTheRelay) }
+    timeout(DEADLINE, answer)
+        .await
+        .map_err(|_| DiagError::TimedOut)??;
+    if line.is_some() {
+        Ok(())
+    } else {
+        Err(DiagError::NotTheRelay)
+    }
 }
 
 /// Reads the answer at the other end.
@@ -241,7 +266,9 @@ where
     let mut answer = Vec::new();
     // One byte more than allowed, so that too much is noticed.
     let mut bounded = stream.take(MAX_ANSWER as u64 + 1);
-    timeout(DEADLINE, bounded.read_to_end(&mut answer)).await.map_err(|_| DiagError::TimedOut)??;
+    timeout(DEADLINE, bounded.read_to_end(&mut answer))
+        .await
+        .map_err(|_| DiagError::TimedOut)??;
     Diagnosis::from_json(&answer)
 }
 

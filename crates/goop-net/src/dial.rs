@@ -74,7 +74,13 @@ impl DialPlan {
     #[must_use]
     pub fn seeded(me: PeerId, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { me, rng, peers: BTreeMap::new(), due: BTreeSet::new(), dialling: 0 }
+        Self {
+            me,
+            rng,
+            peers: BTreeMap::new(),
+            due: BTreeSet::new(),
+            dialling: 0,
+        }
     }
 
     /// Somebody said that a peer listens at `addrs`, and it is worth dialling it for as long as `wanted`.
@@ -82,14 +88,23 @@ impl DialPlan {
     /// The address that worked last comes first, then the newest; old ones fall off the end. An address not seen
     /// before shortens a running pause: the peer came back somewhere else.
     pub fn learn(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, wanted: Duration, now: Instant) {
-        if addrs.is_empty() || peer == self.me || (!self.peers.contains_key(&peer) && !self.make_room(now)) {
+        if addrs.is_empty()
+            || peer == self.me
+            || (!self.peers.contains_key(&peer) && !self.make_room(now))
+        {
             return;
         }
-        let courtesy = if self.me > peer { COURTESY } else { Duration::ZERO };
+        let courtesy = if self.me > peer {
+            COURTESY
+        } else {
+            Duration::ZERO
+        };
         let plan = self.peers.entry(peer).or_insert_with(|| Plan {
             addrs: Vec::new(),
             proven: None,
-            state: State::Idle { not_before: now + courtesy },
+            state: State::Idle {
+                not_before: now + courtesy,
+            },
             failures: 0,
             heard: now,
             dialled: None,
@@ -110,8 +125,13 @@ impl DialPlan {
         }
         let state = match plan.state {
             State::Idle { not_before } if is_new => {
-                let soon = plan.dialled.map_or(now, |last| now.max(last + NEW_ADDRESS_PAUSE)) + courtesy;
-                State::Idle { not_before: not_before.min(soon) }
+                let soon = plan
+                    .dialled
+                    .map_or(now, |last| now.max(last + NEW_ADDRESS_PAUSE))
+                    + courtesy;
+                State::Idle {
+                    not_before: not_before.min(soon),
+                }
             }
             other => other,
         };
@@ -122,8 +142,13 @@ impl DialPlan {
         if self.peers.len() < MAX_PEERS {
             return true;
         }
-        let idle = self.peers.iter().filter(|(_, plan)| matches!(plan.state, State::Idle { .. }));
-        let oldest = idle.min_by_key(|(_, plan)| (plan.wanted_until > now, plan.heard)).map(|(peer, _)| *peer);
+        let idle = self
+            .peers
+            .iter()
+            .filter(|(_, plan)| matches!(plan.state, State::Idle { .. }));
+        let oldest = idle
+            .min_by_key(|(_, plan)| (plan.wanted_until > now, plan.heard))
+            .map(|(peer, _)| *peer);
         oldest.is_some_and(|peer| {
             self.forget(&peer);
             true
@@ -132,7 +157,9 @@ impl DialPlan {
 
     /// Moves a peer to a state and keeps the list of what is due in step.
     fn enter(&mut self, peer: &PeerId, state: State) {
-        let Some(plan) = self.peers.get_mut(peer) else { return };
+        let Some(plan) = self.peers.get_mut(peer) else {
+            return;
+        };
         if let State::Idle { not_before } = plan.state {
             self.due.remove(&(not_before, *peer));
         }
@@ -149,7 +176,11 @@ impl DialPlan {
     /// When somebody is due.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        if self.dialling >= MAX_DIALLING { None } else { self.due.first().map(|(at, _)| *at) }
+        if self.dialling >= MAX_DIALLING {
+            None
+        } else {
+            self.due.first().map(|(at, _)| *at)
+        }
     }
 
     /// A peer to dial now; it counts as being dialled.
@@ -184,7 +215,9 @@ impl DialPlan {
     /// Whether a dial is under way.
     #[must_use]
     pub fn is_dialling(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|plan| plan.state == State::Dialling)
+        self.peers
+            .get(peer)
+            .is_some_and(|plan| plan.state == State::Dialling)
     }
 
     /// Where the peer may be dialled.
@@ -229,8 +262,12 @@ impl DialPlan {
     }
 
     fn pause(&mut self, peer: &PeerId, now: Instant) {
-        let Some(plan) = self.peers.get_mut(peer) else { return };
-        let pause = FIRST_PAUSE.saturating_mul(1 << plan.failures.min(7)).min(LONGEST_PAUSE);
+        let Some(plan) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << plan.failures.min(7))
+            .min(LONGEST_PAUSE);
         plan.failures = plan.failures.saturating_add(1);
         // Jitter, so that two sides do not fail in step.
         let not_before = now + pause.mul_f64(self.rng.random_range(0.75..1.25));

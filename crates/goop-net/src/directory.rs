@@ -68,7 +68,11 @@ impl<'a> From<&'a PeerRow> for SavedPeer<'a> {
             verified: row.verified,
             favorite: row.favorite,
             met: row.met,
-            last_seen: row.last_seen.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            last_seen: row
+                .last_seen
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
             addrs: (&row.addrs).into(),
         }
     }
@@ -76,7 +80,9 @@ impl<'a> From<&'a PeerRow> for SavedPeer<'a> {
 
 impl SavedPeer<'_> {
     fn into_row(self) -> Option<PeerRow> {
-        let seen = UNIX_EPOCH.checked_add(Duration::from_secs(self.last_seen)).unwrap_or(UNIX_EPOCH);
+        let seen = UNIX_EPOCH
+            .checked_add(Duration::from_secs(self.last_seen))
+            .unwrap_or(UNIX_EPOCH);
         let mut row = PeerRow::unknown(parse_peer_id(&self.id)?, seen);
         row.content = self.content.into_owned();
         row.email = self.email.into_owned();
@@ -104,7 +110,9 @@ impl Directory {
     /// The file at `path`, which need not exist.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// The peers of earlier runs. A file that makes no sense is renamed to `….broken` and counts as empty.
@@ -138,13 +146,25 @@ impl Directory {
     /// When the file system refuses; the old file stays.
     pub fn save(&self, rows: &[PeerRow]) -> io::Result<()> {
         let mut kept: Vec<&PeerRow> = rows.iter().collect();
-        kept.sort_by_key(|row| (Reverse(row.favorite), Reverse(row.met), Reverse(row.last_seen)));
+        kept.sort_by_key(|row| {
+            (
+                Reverse(row.favorite),
+                Reverse(row.met),
+                Reverse(row.last_seen),
+            )
+        });
         kept.truncate(MAX_KEPT + rows.iter().filter(|row| row.favorite).count());
-        let saved = Saved { peers: kept.into_iter().map(SavedPeer::from).collect() };
+        let saved = Saved {
+            peers: kept.into_iter().map(SavedPeer::from).collect(),
+        };
         if let Some(folder) = self.path.parent() {
             files::create_secret_folder(folder)?;
         }
-        files::replace(&self.path, &serde_json::to_vec_pretty(&saved)?, Privacy::Secret)
+        files::replace(
+            &self.path,
+            &serde_json::to_vec_pretty(&saved)?,
+            Privacy::Secret,
+        )
     }
 }
 
@@ -154,17 +174,21 @@ impl Directory {
 /// When the bytes are not the file's JSON.
 pub fn decode(bytes: &[u8]) -> Result<Vec<PeerRow>, serde_json::Error> {
     let loaded: Loaded = serde_json::from_slice(bytes)?;
-    let rows = loaded.peers.into_iter().filter_map(|row| serde_json::from_value(row).ok());
+    let rows = loaded
+        .peers
+        .into_iter()
+        .filter_map(|row| serde_json::from_value(row).ok());
     Ok(rows.filter_map(SavedPeer::into_row).collect())
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other("the file is too large"));
     }
     Ok(bytes)
 }
-

@@ -66,9 +66,16 @@ pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, Strin
         // the mesh to hear of us. Records of others travel over the mesh.
         .flood_publish(true)
         .message_id_fn(|message: &gossipsub::Message| {
-            let from = message.source.map(|peer| peer.to_bytes()).unwrap_or_default();
-            MessageId::from(message_id(&from, message.sequence_number.unwrap_or_default()))
+            let from = message
+                .source
+                .map(|peer| peer.to_bytes())
+                .unwrap_or_default();
+            MessageId::from(message_id(
+                &from,
+                message.sequence_number.unwrap_or_default(),
+            ))
         });
     let config = config.build().map_err(|error| error.to_string())?;
-    gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config).map_err(str::to_owned)
+    gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config)
+        .map_err(str::to_owned)
 }

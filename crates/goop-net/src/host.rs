@@ -175,7 +175,10 @@ impl Host {
                 Listen::Loopback { .. } => Reach::Loopback,
             }),
             mdns,
-            table: PeerTable::new(Lifetimes { ttl: config.ttl, grace: config.grace }),
+            table: PeerTable::new(Lifetimes {
+                ttl: config.ttl,
+                grace: config.grace,
+            }),
             dials: DialPlan::new(me),
             waiting: HashMap::new(),
             presence: Announcer::new(me, config.heartbeat, now),
@@ -200,13 +203,19 @@ impl Host {
 
     /// Opens streams for handles.
     pub(crate) fn opener(&self) -> Opener {
-        Opener { me: self.me, links: self.links.clone(), commands: self.commands.clone() }
+        Opener {
+            me: self.me,
+            links: self.links.clone(),
+            commands: self.commands.clone(),
+        }
     }
 
     /// Peers of an earlier run: listed as offline, and looked for where they were.
     fn remember(&mut self, known: Vec<PeerRow>, now: Instant) {
         for row in known {
-            let addrs = self.vicinity.dialable(&row.id, row.addrs.iter().map(String::as_str));
+            let addrs = self
+                .vicinity
+                .dialable(&row.id, row.addrs.iter().map(String::as_str));
             self.dials.learn(row.id, addrs, TRY_OLD_PEERS, now);
             self.stale |= !self.table.seed(row, now, SystemTime::now()).is_empty();
         }
@@ -246,7 +255,11 @@ impl Host {
             self.saving.next_wake(),
             self.stale.then_some(self.show_at),
         ];
-        wakes.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
+        wakes
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + IDLE)
     }
 
     fn tick(&mut self, now: Instant) {
@@ -272,13 +285,15 @@ impl Host {
         match command {
             Command::Connect(peer, reply) => self.connect(peer, reply),
             Command::Probe(peer, reply) => self.probe(peer, Some(reply)),
-            Command::Favorite(peer, favorite, reply) => match self.table.set_favorite(&peer, favorite) {
-                Some(change) => {
-                    self.changed(Some(change));
-                    self.saving.now(now, reply);
+            Command::Favorite(peer, favorite, reply) => {
+                match self.table.set_favorite(&peer, favorite) {
+                    Some(change) => {
+                        self.changed(Some(change));
+                        self.saving.now(now, reply);
+                    }
+                    None => drop(reply.send(Err(FavoriteError::UnknownPeer))),
                 }
-                None => drop(reply.send(Err(FavoriteError::UnknownPeer))),
-            },
+            }
             Command::AddAddrs(peer, addrs) => {
                 let addrs = addrs.into_iter().map(address::without_peer).collect();
                 self.dials.learn(peer, addrs, WANTED, now);
@@ -357,7 +372,10 @@ impl Host {
             let peers = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
             self.show_at = Instant::now() + COPYING.saturating_mul(peers);
             self.rows.send_replace(Arc::new(self.table.rows()));
-            #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand peers")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a gauge of at most some thousand peers"
+            )]
             metrics::gauge!("goop_net_peers").set(self.table.len() as f64);
         }
     }
@@ -382,10 +400,17 @@ impl Host {
         if published == self.published {
             return;
         }
-        for gone in self.published.iter().filter(|addr| !published.contains(addr)) {
+        for gone in self
+            .published
+            .iter()
+            .filter(|addr| !published.contains(addr))
+        {
             self.swarm.remove_external_address(gone);
         }
-        for new in published.iter().filter(|addr| !self.published.contains(addr)) {
+        for new in published
+            .iter()
+            .filter(|addr| !self.published.contains(addr))
+        {
             self.swarm.add_external_address(new.clone());
         }
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
@@ -393,7 +418,10 @@ impl Host {
         if let Some(mdns) = &self.mdns {
             mdns.set_addrs(published.clone());
         }
-        self.presence.set_addrs(published.iter().map(ToString::to_string).collect(), Instant::now());
+        self.presence.set_addrs(
+            published.iter().map(ToString::to_string).collect(),
+            Instant::now(),
+        );
         self.published = published;
     }
 
@@ -412,14 +440,22 @@ impl Host {
             }
         };
         let rows = Arc::new(self.table.rows());
-        tokio::join!(goodbye, self.saving.flush(|| rows), self.serving.shutdown(), async {
-            // Records leave as the swarm is polled.
-            while self.swarm.connected_peers().next().is_some() {
-                if timeout_at(begun + LAST_WORDS, self.swarm.select_next_some()).await.is_err() {
-                    break;
+        tokio::join!(
+            goodbye,
+            self.saving.flush(|| rows),
+            self.serving.shutdown(),
+            async {
+                // Records leave as the swarm is polled.
+                while self.swarm.connected_peers().next().is_some() {
+                    if timeout_at(begun + LAST_WORDS, self.swarm.select_next_some())
+                        .await
+                        .is_err()
+                    {
+                        break;
+                    }
                 }
             }
-        });
+        );
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
             // Closed in the meantime.
@@ -427,7 +463,10 @@ impl Host {
         }
         let until = tokio::time::Instant::now() + CLOSING;
         while self.swarm.connected_peers().next().is_some() {
-            if timeout_at(until, self.swarm.select_next_some()).await.is_err() {
+            if timeout_at(until, self.swarm.select_next_some())
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -436,7 +475,9 @@ impl Host {
 
 /// The wall clock, as records carry it.
 fn unix_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -79,12 +79,32 @@ pub(crate) struct LinkEnd {
 }
 
 impl Link {
-    pub(crate) fn new(id: ConnectionId, addr: Multiaddr, relayed: bool, outbound: bool) -> (Self, LinkEnd) {
+    pub(crate) fn new(
+        id: ConnectionId,
+        addr: Multiaddr,
+        relayed: bool,
+        outbound: bool,
+    ) -> (Self, LinkEnd) {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let live = Arc::new(AtomicUsize::new(0));
-        let end = LinkEnd { requests: inbox, live: live.clone() };
+        let end = LinkEnd {
+            requests: inbox,
+            live: live.clone(),
+        };
         let slots = Arc::new(Semaphore::new(OUTBOUND_STREAMS));
-        (Self { id, addr, relayed, outbound, since: Instant::now(), live, requests, slots }, end)
+        (
+            Self {
+                id,
+                addr,
+                relayed,
+                outbound,
+                since: Instant::now(),
+                live,
+                requests,
+                slots,
+            },
+            end,
+        )
     }
 
     /// Streams that are open on it.
@@ -93,14 +113,23 @@ impl Link {
     }
 
     /// `None` when the connection ended before a stream came.
-    async fn open(&self, protocols: Arc<[StreamProtocol]>) -> Option<Result<(StreamProtocol, Stream), OpenError>> {
+    async fn open(
+        &self,
+        protocols: Arc<[StreamProtocol]>,
+    ) -> Option<Result<(StreamProtocol, Stream), OpenError>> {
         let slot = self.slots.clone().acquire_owned().await.ok()?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(OpenRequest { protocols, reply }).await.ok()?;
+        self.requests
+            .send(OpenRequest { protocols, reply })
+            .await
+            .ok()?;
         let opened = answer.await.ok()?;
         Some(opened.map(|(protocol, stream)| {
             metrics::counter!("goop_net_streams_opened").increment(1);
-            (protocol, Stream::opened(stream, Ticket::new(self.live.clone(), Some(slot))))
+            (
+                protocol,
+                Stream::opened(stream, Ticket::new(self.live.clone(), Some(slot))),
+            )
         }))
     }
 }
@@ -136,7 +165,9 @@ impl Links {
     /// version.
     pub(crate) fn remove(&self, peer: &PeerId, id: ConnectionId) {
         let mut peers = self.write();
-        let Some(connected) = peers.get_mut(peer) else { return };
+        let Some(connected) = peers.get_mut(peer) else {
+            return;
+        };
         connected.links.retain(|link| link.id != id);
         if connected.links.is_empty() {
             peers.remove(peer);
@@ -163,12 +194,16 @@ impl Links {
 
     /// A connection without a relay, as the Go program counts "connected".
     pub(crate) fn is_direct(&self, peer: &PeerId) -> bool {
-        self.read().get(peer).is_some_and(|connected| connected.links.iter().any(|link| !link.relayed))
+        self.read()
+            .get(peer)
+            .is_some_and(|connected| connected.links.iter().any(|link| !link.relayed))
     }
 
     /// Whether any stream of a routed protocol is open.
     pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
-        self.read().get(peer).is_some_and(|connected| connected.links.iter().any(|link| link.streams() > 0))
+        self.read()
+            .get(peer)
+            .is_some_and(|connected| connected.links.iter().any(|link| link.streams() > 0))
     }
 
     /// Connected peers.
@@ -179,7 +214,10 @@ impl Links {
     /// A picture of everything, for the topology and the diagnosis.
     pub(crate) fn snapshot(&self) -> Vec<(PeerId, Vec<Link>)> {
         let peers = self.read();
-        let mut all: Vec<_> = peers.iter().map(|(peer, connected)| (*peer, connected.links.clone())).collect();
+        let mut all: Vec<_> = peers
+            .iter()
+            .map(|(peer, connected)| (*peer, connected.links.clone()))
+            .collect();
         all.sort_by_cached_key(|(peer, _)| peer.to_base58());
         all
     }
@@ -190,7 +228,11 @@ impl Links {
         let peers = self.read();
         let links = &peers.get(peer)?.links;
         let mut usable = links.iter().rev().filter(|link| !link.requests.is_closed());
-        usable.clone().find(|link| !link.relayed).or_else(|| usable.next()).cloned()
+        usable
+            .clone()
+            .find(|link| !link.relayed)
+            .or_else(|| usable.next())
+            .cloned()
     }
 }
 
@@ -211,7 +253,12 @@ impl Opener {
         protocols: &[StreamProtocol],
     ) -> Result<(StreamProtocol, Stream), OpenError> {
         let opened = timeout(OPEN_DEADLINE, self.try_open(peer, protocols)).await;
-        opened.unwrap_or_else(|_| Err(OpenError::Failed(format!("no answer within {} s", OPEN_DEADLINE.as_secs()))))
+        opened.unwrap_or_else(|_| {
+            Err(OpenError::Failed(format!(
+                "no answer within {} s",
+                OPEN_DEADLINE.as_secs()
+            )))
+        })
     }
 
     async fn try_open(
@@ -220,7 +267,9 @@ impl Opener {
         protocols: &[StreamProtocol],
     ) -> Result<(StreamProtocol, Stream), OpenError> {
         if peer == self.me {
-            return Err(OpenError::Unreachable("that is this peer itself".to_owned()));
+            return Err(OpenError::Unreachable(
+                "that is this peer itself".to_owned(),
+            ));
         }
         let protocols: Arc<[StreamProtocol]> = protocols.into();
         for _ in 0..ATTEMPTS {
@@ -232,14 +281,19 @@ impl Opener {
                 return answer;
             }
         }
-        Err(OpenError::Failed("it breaks as soon as it is there".to_owned()))
+        Err(OpenError::Failed(
+            "it breaks as soon as it is there".to_owned(),
+        ))
     }
 
     /// Waits for a connection; all who wait share one dial.
     async fn connect(&self, peer: PeerId) -> Result<(), OpenError> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.upgrade().ok_or(OpenError::Closed)?;
-        commands.send(Command::Connect(peer, reply)).await.map_err(|_| OpenError::Closed)?;
+        commands
+            .send(Command::Connect(peer, reply))
+            .await
+            .map_err(|_| OpenError::Closed)?;
         drop(commands);
         answer.await.map_err(|_| OpenError::Closed)?
     }

@@ -71,8 +71,15 @@ impl Net {
         let (host, shared) = Host::new(config, router, commands.downgrade(), inbox, events).await?;
         let opener = host.opener();
         let task = AbortOnDropHandle::new(tokio::spawn(host.run()));
-        let inner = Inner { commands, opener, shared, task: Mutex::new(Some(task)) };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner {
+            commands,
+            opener,
+            shared,
+            task: Mutex::new(Some(task)),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Our peer id.
@@ -96,7 +103,11 @@ impl Net {
     /// What multicast can do from here; `None` without discovery.
     #[must_use]
     pub fn mdns_health(&self) -> Option<MdnsHealth> {
-        self.inner.shared.mdns.as_ref().map(|health| health.borrow().clone())
+        self.inner
+            .shared
+            .mdns
+            .as_ref()
+            .map(|health| health.borrow().clone())
     }
 
     /// Opens a stream to a peer, dialling it when there is no connection, and agrees on the first protocol of the
@@ -104,7 +115,11 @@ impl Net {
     ///
     /// # Errors
     /// See [`OpenError`]; after at most 10 s.
-    pub async fn open(&self, peer: PeerId, protocols: &[StreamProtocol]) -> Result<(StreamProtocol, Stream), OpenError> {
+    pub async fn open(
+        &self,
+        peer: PeerId,
+        protocols: &[StreamProtocol],
+    ) -> Result<(StreamProtocol, Stream), OpenError> {
         self.inner.opener.open(peer, protocols).await
     }
 
@@ -118,7 +133,8 @@ impl Net {
     /// Whether a peer is there: it announced itself or was reached, and has not left since.
     #[must_use]
     pub fn is_present(&self, peer: &PeerId) -> bool {
-        self.with_row(peer, |row| row.offline_since.is_none()).unwrap_or(false)
+        self.with_row(peer, |row| row.offline_since.is_none())
+            .unwrap_or(false)
     }
 
     /// Whether there is a connection to a peer.
@@ -138,7 +154,10 @@ impl Net {
 
     /// Publishes `online`, and `update` at every heartbeat from here on.
     pub fn go_online(&self) {
-        self.inner.shared.say.send_if_modified(|say| !std::mem::replace(&mut say.online, true));
+        self.inner
+            .shared
+            .say
+            .send_if_modified(|say| !std::mem::replace(&mut say.online, true));
     }
 
     /// Publishes `offline` without leaving; the next heartbeat is online again.
@@ -161,7 +180,9 @@ impl Net {
     fn with_row<T>(&self, id: &PeerId, look: impl FnOnce(&PeerRow) -> T) -> Option<T> {
         let rows = self.inner.shared.rows.borrow();
         // Rows stand in the order of their ids.
-        rows.binary_search_by(|row| row.id.cmp(id)).ok().map(|index| look(&rows[index]))
+        rows.binary_search_by(|row| row.id.cmp(id))
+            .ok()
+            .map(|index| look(&rows[index]))
     }
 
     /// A receiver of the whole table. Many changes in a row are one.
@@ -186,7 +207,11 @@ impl Net {
 
     /// Probes every known peer, some at a time, and returns when the table says how that went.
     pub async fn probe_all(&self) {
-        let probes = self.peers().iter().map(|row| self.probe(row.id)).collect::<Vec<_>>();
+        let probes = self
+            .peers()
+            .iter()
+            .map(|row| self.probe(row.id))
+            .collect::<Vec<_>>();
         futures::future::join_all(probes).await;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Sync(reply)).await;
@@ -209,7 +234,11 @@ impl Net {
     pub async fn set_favorite(&self, peer: PeerId, favorite: bool) -> Result<(), FavoriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Favorite(peer, favorite, reply)).await;
-        answer.await.unwrap_or_else(|_| Err(FavoriteError::NotSaved("the network is shutting down".to_owned())))
+        answer.await.unwrap_or_else(|_| {
+            Err(FavoriteError::NotSaved(
+                "the network is shutting down".to_owned(),
+            ))
+        })
     }
 
     /// Tells where a peer may listen, as a rendezvous or a test knows it, and that it is worth dialling.
@@ -227,14 +256,26 @@ impl Net {
     pub fn topology(&self) -> Topology {
         let shared = &self.inner.shared;
         let say = shared.say.borrow();
-        topology::draw(shared.me, &say.profile, shared.started, &self.inner.opener.links.snapshot(), &self.peers())
+        topology::draw(
+            shared.me,
+            &say.profile,
+            shared.started,
+            &self.inner.opener.links.snapshot(),
+            &self.peers(),
+        )
     }
 
     /// What `/goop/diag/1.0.0` says, without the parts that are not the network's ([`diag::Own`]).
     #[must_use]
     pub fn diagnosis(&self, own: diag::Own) -> Diagnosis {
         let shared = &self.inner.shared;
-        diag::draw(shared.me, own, shared.started, &self.listen_addrs(), &self.inner.opener.links.snapshot())
+        diag::draw(
+            shared.me,
+            own,
+            shared.started,
+            &self.listen_addrs(),
+            &self.inner.opener.links.snapshot(),
+        )
     }
 
     async fn send(&self, command: Command) {
@@ -245,7 +286,9 @@ impl Net {
     /// Leaves: `offline` to everybody, goodbye on multicast, peers written, streams and connections closed. After
     /// `within` the rest is cut off.
     pub async fn shutdown(&self, within: Duration) {
-        let Some(mut task) = self.inner.task.lock().await.take() else { return };
+        let Some(mut task) = self.inner.task.lock().await.take() else {
+            return;
+        };
         self.send(Command::Shutdown).await;
         if timeout(within, &mut task).await.is_err() {
             tracing::warn!("the network did not end in time and was cut off");

@@ -119,7 +119,11 @@ impl Announcer {
         self.extra = None;
         self.beat = Some(now + self.heartbeat);
         self.told = true;
-        let kind = if std::mem::take(&mut self.is_news) { PresenceKind::Online } else { PresenceKind::Update };
+        let kind = if std::mem::take(&mut self.is_news) {
+            PresenceKind::Online
+        } else {
+            PresenceKind::Update
+        };
         Some(self.record(kind, unix_millis))
     }
 
@@ -129,9 +133,13 @@ impl Announcer {
         message.email.clone_from(&self.profile.email);
         message.avatar_hash.clone_from(&self.profile.avatar_hash);
         message.video_disabled = self.profile.video_disabled;
-        message.active_template.clone_from(&self.profile.active_template);
+        message
+            .active_template
+            .clone_from(&self.profile.active_template);
         message.encryption_supported = self.profile.encryption_supported;
-        message.goop_client_version.clone_from(&self.profile.version);
+        message
+            .goop_client_version
+            .clone_from(&self.profile.version);
         message.addrs.clone_from(&self.addrs);
         message.cap();
         message
@@ -142,7 +150,8 @@ impl Announcer {
     pub fn farewell(&mut self, unix_millis: i64) -> Option<PresenceMessage> {
         self.extra = None;
         self.is_news = true;
-        std::mem::take(&mut self.told).then(|| PresenceMessage::new(PresenceKind::Offline, self.me, unix_millis))
+        std::mem::take(&mut self.told)
+            .then(|| PresenceMessage::new(PresenceKind::Offline, self.me, unix_millis))
     }
 }
 
@@ -190,14 +199,23 @@ impl Gate {
     /// An open gate of the peer `me`.
     #[must_use]
     pub fn new(me: PeerId, now: Instant) -> Self {
-        Self { me, window: now, counts: HashMap::new() }
+        Self {
+            me,
+            window: now,
+            counts: HashMap::new(),
+        }
     }
 
     /// Reads a record from gossip whose signature by `signer` was verified.
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn admit(&mut self, signer: Option<PeerId>, data: &[u8], now: Instant) -> Result<PresenceMessage, Refused> {
+    pub fn admit(
+        &mut self,
+        signer: Option<PeerId>,
+        data: &[u8],
+        now: Instant,
+    ) -> Result<PresenceMessage, Refused> {
         let signer = signer.ok_or(Refused::Unsigned)?;
         if signer == self.me {
             return Err(Refused::Own);

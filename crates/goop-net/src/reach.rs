@@ -66,7 +66,10 @@ pub(crate) struct Probes {
 impl Probes {
     /// Somebody wants to know about a peer.
     pub(crate) fn want(&mut self, peer: PeerId, now: Instant) -> Wish {
-        let entry = self.peers.entry(peer).or_insert(Entry { state: State::Idle, failures: 0 });
+        let entry = self.peers.entry(peer).or_insert(Entry {
+            state: State::Idle,
+            failures: 0,
+        });
         match entry.state {
             State::Queued | State::Running => return Wish::UnderWay,
             State::Failed { at } if now.saturating_duration_since(at) < COOLDOWN => {
@@ -92,20 +95,32 @@ impl Probes {
     }
 
     /// A probe ended. `shown_reachable`: the table still says so, which makes a second look worth while.
-    pub(crate) fn ended(&mut self, peer: PeerId, reached: bool, shown_reachable: bool, now: Instant) -> After {
+    pub(crate) fn ended(
+        &mut self,
+        peer: PeerId,
+        reached: bool,
+        shown_reachable: bool,
+        now: Instant,
+    ) -> After {
         self.running = self.running.saturating_sub(1);
         if reached {
             self.peers.remove(&peer);
             return After::Nothing;
         }
-        let Some(entry) = self.peers.get_mut(&peer) else { return After::Nothing };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return After::Nothing;
+        };
         entry.failures += 1;
         entry.state = State::Failed { at: now };
         let repeated = entry.failures >= FAILURES;
         if shown_reachable {
             self.second_looks.insert((now + SECOND_LOOK, peer));
         }
-        if repeated { After::CloseIdle } else { After::Nothing }
+        if repeated {
+            After::CloseIdle
+        } else {
+            After::Nothing
+        }
     }
 
     /// When [`Probes::tick`] has something to do.

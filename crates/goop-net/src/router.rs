@@ -79,7 +79,11 @@ impl Default for RouteLimits {
     /// As a Go peer: 64 a protocol and peer, 512 a protocol (network.md 2.2), and as long as a Go peer waits for a
     /// stream to be negotiated.
     fn default() -> Self {
-        Self { per_peer: 64, total: 512, wait: Duration::from_secs(15) }
+        Self {
+            per_peer: 64,
+            total: 512,
+            wait: Duration::from_secs(15),
+        }
     }
 }
 
@@ -97,7 +101,9 @@ pub struct Router {
 
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.routes.iter().map(|(protocol, _)| protocol.as_ref())).finish()
+        f.debug_list()
+            .entries(self.routes.iter().map(|(protocol, _)| protocol.as_ref()))
+            .finish()
     }
 }
 
@@ -110,10 +116,22 @@ impl Router {
 
     /// Adds a protocol, or replaces the handler it had.
     #[must_use]
-    pub fn route(mut self, protocol: StreamProtocol, limits: RouteLimits, handler: impl Handler) -> Self {
+    pub fn route(
+        mut self,
+        protocol: StreamProtocol,
+        limits: RouteLimits,
+        handler: impl Handler,
+    ) -> Self {
         self.routes.retain(|(known, _)| *known != protocol);
         let turns = Semaphore::new(limits.total);
-        self.routes.push((protocol, Route { handler: Box::new(handler), limits, turns }));
+        self.routes.push((
+            protocol,
+            Route {
+                handler: Box::new(handler),
+                limits,
+                turns,
+            },
+        ));
         self
     }
 
@@ -124,10 +142,21 @@ impl Router {
 
     pub(crate) fn start(self) -> Arc<Serving> {
         let protocols: Arc<[StreamProtocol]> = self.protocols().cloned().collect();
-        let routes = self.routes.into_iter().map(|(_, route)| Arc::new(route)).collect();
+        let routes = self
+            .routes
+            .into_iter()
+            .map(|(_, route)| Arc::new(route))
+            .collect();
         let streams = Arc::new(Semaphore::new(STREAMS));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Arc::new(Serving { protocols, routes, streams, loads: Mutex::default(), tasks, stop })
+        Arc::new(Serving {
+            protocols,
+            routes,
+            streams,
+            loads: Mutex::default(),
+            tasks,
+            stop,
+        })
     }
 }
 
@@ -152,7 +181,9 @@ pub(crate) struct PeerLoad {
 
 impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serving").field("protocols", &self.protocols).finish_non_exhaustive()
+        f.debug_struct("Serving")
+            .field("protocols", &self.protocols)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,8 +199,15 @@ impl Serving {
             return load;
         }
         loads.retain(|_, load| load.strong_count() > 0);
-        let turns = self.routes.iter().map(|route| Arc::new(Semaphore::new(route.limits.per_peer))).collect();
-        let load = Arc::new(PeerLoad { streams: Arc::new(Semaphore::new(STREAMS_PER_PEER)), turns });
+        let turns = self
+            .routes
+            .iter()
+            .map(|route| Arc::new(Semaphore::new(route.limits.per_peer)))
+            .collect();
+        let load = Arc::new(PeerLoad {
+            streams: Arc::new(Semaphore::new(STREAMS_PER_PEER)),
+            turns,
+        });
         loads.insert(peer, Arc::downgrade(&load));
         load
     }
@@ -183,10 +221,13 @@ impl Serving {
         stream: libp2p::Stream,
         live: Arc<AtomicUsize>,
     ) {
-        let Some(index) = self.protocols.iter().position(|known| known == protocol) else { return };
-        let (Ok(of_peer), Ok(of_all)) =
-            (load.streams.clone().try_acquire_owned(), self.streams.clone().try_acquire_owned())
-        else {
+        let Some(index) = self.protocols.iter().position(|known| known == protocol) else {
+            return;
+        };
+        let (Ok(of_peer), Ok(of_all)) = (
+            load.streams.clone().try_acquire_owned(),
+            self.streams.clone().try_acquire_owned(),
+        ) else {
             metrics::counter!("goop_net_streams_refused").increment(1);
             tracing::debug!(peer = %caller.peer, %protocol, "too many streams; one was reset");
             return;
@@ -215,7 +256,13 @@ impl Serving {
 }
 
 impl Route {
-    async fn serve(&self, caller: Caller, of_peer: &Semaphore, stream: libp2p::Stream, live: Arc<AtomicUsize>) {
+    async fn serve(
+        &self,
+        caller: Caller,
+        of_peer: &Semaphore,
+        stream: libp2p::Stream,
+        live: Arc<AtomicUsize>,
+    ) {
         let turn = async { (of_peer.acquire().await, self.turns.acquire().await) };
         let Ok((Ok(_own), Ok(_total))) = timeout(self.limits.wait, turn).await else {
             metrics::counter!("goop_net_streams_refused").increment(1);

@@ -58,13 +58,24 @@ impl Drop for Ticket {
 impl Stream {
     /// A stream we asked for.
     pub(crate) fn opened(stream: libp2p::Stream, ticket: Ticket) -> Self {
-        Self { raw: Some(stream.compat()), home: None, _ticket: ticket }
+        Self {
+            raw: Some(stream.compat()),
+            home: None,
+            _ticket: ticket,
+        }
     }
 
     /// A stream for a handler, and where it comes back when the handler is done with it.
     pub(crate) fn served(stream: libp2p::Stream, ticket: Ticket) -> (Self, oneshot::Receiver<Raw>) {
         let (home, back) = oneshot::channel();
-        (Self { raw: Some(stream.compat()), home: Some(home), _ticket: ticket }, back)
+        (
+            Self {
+                raw: Some(stream.compat()),
+                home: Some(home),
+                _ticket: ticket,
+            },
+            back,
+        )
     }
 
     /// Sends what is buffered and closes the writing side; the other side sees the end of the stream. Reading goes on.
@@ -81,7 +92,10 @@ impl Stream {
     }
 
     fn raw(&mut self) -> io::Result<Pin<&mut Raw>> {
-        self.raw.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        self.raw
+            .as_mut()
+            .map(Pin::new)
+            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -98,14 +112,22 @@ impl Drop for Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.raw()?.poll_read(cx, buf)
     }
 }
 
 // No vectored writes: each would become a frame of its own, so callers (hyper) do better with one buffer.
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.raw()?.poll_write(cx, buf)
     }
 

@@ -17,10 +17,13 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p::swarm::behaviour::ConnectionEstablished;
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
 use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    NetworkBehaviour, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId,
+    FromSwarm, NetworkBehaviour, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use tokio::sync::oneshot;
@@ -46,14 +49,27 @@ pub(crate) struct Behaviour {
 
 impl Behaviour {
     pub(crate) fn new(serving: Arc<Serving>, links: Arc<Links>) -> Self {
-        Self { serving, links, fresh: HashMap::new() }
+        Self {
+            serving,
+            links,
+            fresh: HashMap::new(),
+        }
     }
 
     fn handler(&mut self, peer: PeerId, link: Link, end: LinkEnd) -> Handler {
-        let caller = Caller { peer, relayed: link.relayed };
+        let caller = Caller {
+            peer,
+            relayed: link.relayed,
+        };
         self.fresh.insert(link.id, link);
         let load = self.serving.load_of(peer);
-        Handler { serving: self.serving.clone(), load, caller, end, negotiating: 0 }
+        Handler {
+            serving: self.serving.clone(),
+            load,
+            caller,
+            end,
+            negotiating: 0,
+        }
     }
 }
 
@@ -68,7 +84,12 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let (link, end) = Link::new(connection, remote.clone(), is_relayed(local) || is_relayed(remote), false);
+        let (link, end) = Link::new(
+            connection,
+            remote.clone(),
+            is_relayed(local) || is_relayed(remote),
+            false,
+        );
         Ok(self.handler(peer, link, end))
     }
 
@@ -86,12 +107,20 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                ..
+            }) => {
                 if let Some(link) = self.fresh.remove(&connection_id) {
                     self.links.add(peer_id, link);
                 }
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            }) => {
                 self.links.remove(&peer_id, connection_id);
             }
             FromSwarm::DialFailure(failure) => drop(self.fresh.remove(&failure.connection_id)),
@@ -100,7 +129,12 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {}
     }
 
@@ -128,7 +162,8 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = oneshot::Sender<Result<Opened, OpenError>>;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Offer(self.serving.protocols().clone()), ()).with_timeout(NEGOTIATION)
+        SubstreamProtocol::new(Offer(self.serving.protocols().clone()), ())
+            .with_timeout(NEGOTIATION)
     }
 
     /// Go peers never close idle connections (network.md 11).
@@ -139,18 +174,23 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
+    ) -> Poll<
+        ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>,
+    > {
         if self.negotiating >= MAX_NEGOTIATING {
             // Woken by the end of a negotiation.
             return Poll::Pending;
         }
-        while let Poll::Ready(Some(OpenRequest { protocols, reply })) = self.end.requests.poll_recv(cx) {
+        while let Poll::Ready(Some(OpenRequest { protocols, reply })) =
+            self.end.requests.poll_recv(cx)
+        {
             // A caller that gave up needs no stream.
             if reply.is_closed() {
                 continue;
             }
             self.negotiating += 1;
-            let protocol = SubstreamProtocol::new(Offer(protocols), reply).with_timeout(NEGOTIATION);
+            let protocol =
+                SubstreamProtocol::new(Offer(protocols), reply).with_timeout(NEGOTIATION);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -160,12 +200,27 @@ impl ConnectionHandler for Handler {
         match event {}
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Self::OutboundOpenInfo>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Offer, Offer, (), Self::OutboundOpenInfo>,
+    ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (protocol, stream), .. }) => {
-                self.serving.accept(self.caller, &self.load, &protocol, stream, self.end.live.clone());
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (protocol, stream),
+                ..
+            }) => {
+                self.serving.accept(
+                    self.caller,
+                    &self.load,
+                    &protocol,
+                    stream,
+                    self.end.live.clone(),
+                );
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: reply }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol,
+                info: reply,
+            }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);
                 // Who asked may have given up; then the stream is closed.
                 let _ = reply.send(Ok(protocol));
@@ -174,7 +229,9 @@ impl ConnectionHandler for Handler {
                 self.negotiating = self.negotiating.saturating_sub(1);
                 let error = match error {
                     StreamUpgradeError::NegotiationFailed => OpenError::NotSpoken,
-                    StreamUpgradeError::Timeout => OpenError::Failed("it took too long to answer".to_owned()),
+                    StreamUpgradeError::Timeout => {
+                        OpenError::Failed("it took too long to answer".to_owned())
+                    }
                     StreamUpgradeError::Io(error) => OpenError::Failed(error.to_string()),
                     StreamUpgradeError::Apply(never) => match never {},
                 };
@@ -194,7 +251,10 @@ impl UpgradeInfo for Offer {
     type InfoIter = Names;
 
     fn protocol_info(&self) -> Names {
-        Names { list: self.0.clone(), next: 0 }
+        Names {
+            list: self.0.clone(),
+            next: 0,
+        }
     }
 }
 

@@ -126,7 +126,16 @@ struct Entry {
 
 impl Entry {
     fn offline(row: PeerRow, now: Instant) -> Self {
-        Self { row, since: now, seen: now, offline: Some(now), goodbye: None, failures: 0, last_failure: None, due: None }
+        Self {
+            row,
+            since: now,
+            seen: now,
+            offline: Some(now),
+            goodbye: None,
+            failures: 0,
+            last_failure: None,
+            due: None,
+        }
     }
 
     /// A friend, or at least somebody real. The others make room when it gets tight.
@@ -159,8 +168,16 @@ impl PeerTable {
     /// An empty table.
     #[must_use]
     pub fn new(lifetimes: Lifetimes) -> Self {
-        let lifetimes = Lifetimes { ttl: lifetimes.ttl.min(LONGEST), grace: lifetimes.grace.min(LONGEST) };
-        Self { lifetimes, entries: BTreeMap::new(), deadlines: BTreeSet::new(), unproven: BTreeSet::new() }
+        let lifetimes = Lifetimes {
+            ttl: lifetimes.ttl.min(LONGEST),
+            grace: lifetimes.grace.min(LONGEST),
+        };
+        Self {
+            lifetimes,
+            entries: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            unproven: BTreeSet::new(),
+        }
     }
 
     /// How long things hold.
@@ -184,7 +201,9 @@ impl PeerTable {
         if self.entries.contains_key(&id) {
             return Vec::new();
         }
-        let Some(mut changes) = self.make_room(row.favorite || row.met, row.favorite) else { return Vec::new() };
+        let Some(mut changes) = self.make_room(row.favorite || row.met, row.favorite) else {
+            return Vec::new();
+        };
         row.reachable = false;
         row.encryption_supported = false;
         row.offline_since = Some(wall);
@@ -207,12 +226,19 @@ impl PeerTable {
         let mut changes = Vec::new();
         let is_new = !self.entries.contains_key(&id);
         if is_new {
-            let Some(made) = self.make_room(source == Source::Neighbour, false) else { return changes };
+            let Some(made) = self.make_room(source == Source::Neighbour, false) else {
+                return changes;
+            };
             changes = made;
         }
-        let entry = self.entries.entry(id).or_insert_with(|| Entry::offline(PeerRow::unknown(id, wall), now));
+        let entry = self
+            .entries
+            .entry(id)
+            .or_insert_with(|| Entry::offline(PeerRow::unknown(id, wall), now));
         let said_goodbye_later = entry.goodbye.is_some_and(|(at, ts)| {
-            now.saturating_duration_since(at) < OVERTAKEN && message.ts <= ts && entry.offline.is_some()
+            now.saturating_duration_since(at) < OVERTAKEN
+                && message.ts <= ts
+                && entry.offline.is_some()
         });
         if said_goodbye_later {
             return changes;
@@ -223,12 +249,21 @@ impl PeerTable {
         entry.row.last_seen = wall;
         let changed = update(&mut entry.row, message, source);
         self.settle(&id);
-        changes.push(if changed || came_back || is_new { TableChange::Changed(id) } else { TableChange::Seen(id) });
+        changes.push(if changed || came_back || is_new {
+            TableChange::Changed(id)
+        } else {
+            TableChange::Seen(id)
+        });
         changes
     }
 
     /// An `offline` record of a peer, already checked for authorship.
-    pub fn said_goodbye(&mut self, message: &PresenceMessage, now: Instant, wall: SystemTime) -> Option<TableChange> {
+    pub fn said_goodbye(
+        &mut self,
+        message: &PresenceMessage,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<TableChange> {
         let entry = self.entries.get_mut(&message.peer)?;
         entry.goodbye = Some((now, message.ts));
         self.left(&message.peer, now, wall)
@@ -262,13 +297,19 @@ impl PeerTable {
         entry.row.offline_since = None;
         entry.row.met = true;
         self.settle(id);
-        Some(if is_news { TableChange::Changed(*id) } else { TableChange::Seen(*id) })
+        Some(if is_news {
+            TableChange::Changed(*id)
+        } else {
+            TableChange::Seen(*id)
+        })
     }
 
     /// A probe failed. The second failure more than [`FAILURE_WINDOW`] after the first makes it unreachable.
     pub fn missed(&mut self, id: &PeerId, now: Instant) -> Option<TableChange> {
         let entry = self.entries.get_mut(id)?;
-        let again = entry.last_failure.is_none_or(|last| now.saturating_duration_since(last) > FAILURE_WINDOW);
+        let again = entry
+            .last_failure
+            .is_none_or(|last| now.saturating_duration_since(last) > FAILURE_WINDOW);
         if again {
             entry.failures += 1;
             entry.last_failure = Some(now);
@@ -327,7 +368,10 @@ impl PeerTable {
     /// Every peer, by id. The order of ids is that of their usual texts.
     #[must_use]
     pub fn rows(&self) -> Vec<PeerRow> {
-        self.entries.values().map(|entry| entry.row.clone()).collect()
+        self.entries
+            .values()
+            .map(|entry| entry.row.clone())
+            .collect()
     }
 
     /// Room for one more. Somebody who may displace takes the place of the newest peer that is only heard of; `None`
@@ -336,7 +380,11 @@ impl PeerTable {
         if self.entries.len() < MAX_PEERS {
             return Some(Vec::new());
         }
-        let newest = self.unproven.last().map(|(_, id)| *id).filter(|_| may_displace);
+        let newest = self
+            .unproven
+            .last()
+            .map(|(_, id)| *id)
+            .filter(|_| may_displace);
         match newest {
             Some(newest) => Some(self.forget(&newest).into_iter().collect()),
             None => must.then(Vec::new),
@@ -354,7 +402,9 @@ impl PeerTable {
 
     /// Brings the lists in step with an entry that changed.
     fn settle(&mut self, id: &PeerId) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
         let due = match entry.offline {
             None => Some(entry.seen + self.lifetimes.ttl),
             Some(_) if entry.row.favorite => None,
@@ -395,7 +445,8 @@ fn update(row: &mut PeerRow, message: &PresenceMessage, source: Source) -> bool 
     if row.public_key.is_empty() {
         set(&mut row.public_key, &message.public_key);
     }
-    changed |= std::mem::replace(&mut row.video_disabled, message.video_disabled) != message.video_disabled;
+    changed |= std::mem::replace(&mut row.video_disabled, message.video_disabled)
+        != message.video_disabled;
     // The newest record decides, so that it can be withdrawn.
     let encryption = message.encryption_supported;
     changed |= std::mem::replace(&mut row.encryption_supported, encryption) != encryption;

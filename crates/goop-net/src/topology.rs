@@ -110,11 +110,13 @@ pub(crate) fn draw(
     let now = Instant::now();
     let by_id: HashMap<PeerId, &PeerRow> = rows.iter().map(|row| (row.id, row)).collect();
     let linked: HashSet<PeerId> = links.iter().map(|(peer, _)| *peer).collect();
-    let connected = links
-        .iter()
-        .filter_map(|(peer, links)| Neighbour::connected(*peer, by_id.get(peer).copied(), links, now));
+    let connected = links.iter().filter_map(|(peer, links)| {
+        Neighbour::connected(*peer, by_id.get(peer).copied(), links, now)
+    });
     let known = rows.iter().filter(|row| !linked.contains(&row.id));
-    let peers: Vec<Neighbour> = connected.chain(known.map(|row| Neighbour::away(row.id, Some(row)))).collect();
+    let peers: Vec<Neighbour> = connected
+        .chain(known.map(|row| Neighbour::away(row.id, Some(row))))
+        .collect();
     let own = Own {
         id: me.to_base58(),
         label: profile.label.clone(),
@@ -124,12 +126,18 @@ pub(crate) fn draw(
         uptime: go_duration(now.saturating_duration_since(started)),
         encryption_supported: profile.encryption_supported,
     };
-    Topology { own, relay: None, peers: (!peers.is_empty()).then_some(peers) }
+    Topology {
+        own,
+        relay: None,
+        peers: (!peers.is_empty()).then_some(peers),
+    }
 }
 
 impl Neighbour {
     fn away(id: PeerId, row: Option<&PeerRow>) -> Self {
-        let name = row.map(|row| row.content.clone()).filter(|name| !name.is_empty());
+        let name = row
+            .map(|row| row.content.clone())
+            .filter(|name| !name.is_empty());
         let id = id.to_base58();
         Self {
             label: name.unwrap_or_else(|| id.chars().take(8).collect()),
@@ -147,7 +155,11 @@ impl Neighbour {
         let direct = links.iter().find(|link| !link.relayed);
         let link = direct.or_else(|| links.first())?;
         Some(Self {
-            connection: if direct.is_some() { Connection::Direct } else { Connection::Relay },
+            connection: if direct.is_some() {
+                Connection::Direct
+            } else {
+                Connection::Relay
+            },
             addr: without_peer(link.addr.clone()).to_string(),
             age: go_duration(now.saturating_duration_since(link.since)),
             streams: links.iter().map(Link::streams).sum(),
@@ -185,20 +197,36 @@ mod tests {
 
     fn peer(n: u8) -> PeerId {
         let mut seed = [n; 32];
-        goop_identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+        goop_identity::Keypair::ed25519_from_bytes(&mut seed)
+            .unwrap()
+            .public()
+            .to_peer_id()
     }
 
     #[test]
     fn durations_are_written_as_go_does() {
-        let cases = [(0, "0s"), (59, "59s"), (60, "1m0s"), (720, "12m0s"), (3_723, "1h2m3s"), (90_000, "25h0m0s")];
+        let cases = [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m0s"),
+            (720, "12m0s"),
+            (3_723, "1h2m3s"),
+            (90_000, "25h0m0s"),
+        ];
         for (seconds, text) in cases {
-            assert_eq!(go_duration(Duration::from_millis(seconds * 1_000 + 999)), text);
+            assert_eq!(
+                go_duration(Duration::from_millis(seconds * 1_000 + 999)),
+                text
+            );
         }
     }
 
     #[test]
     fn alone_there_are_no_peers_and_zeros_are_left_out() {
-        let profile = LocalProfile { label: "Alice".to_owned(), ..LocalProfile::default() };
+        let profile = LocalProfile {
+            label: "Alice".to_owned(),
+            ..LocalProfile::default()
+        };
         let drawn = draw(peer(1), &profile, Instant::now(), &[], &[]);
         let id = peer(1).to_base58();
         assert_eq!(
@@ -209,19 +237,44 @@ mod tests {
 
     #[test]
     fn connected_peers_come_first_and_a_direct_connection_counts_before_a_relayed_one() {
-        let profile = LocalProfile { encryption_supported: true, ..LocalProfile::default() };
-        let circuit = format!("/ip4/10.0.0.9/tcp/1/p2p/{}/p2p-circuit/p2p/{}", peer(9), peer(2));
+        let profile = LocalProfile {
+            encryption_supported: true,
+            ..LocalProfile::default()
+        };
+        let circuit = format!(
+            "/ip4/10.0.0.9/tcp/1/p2p/{}/p2p-circuit/p2p/{}",
+            peer(9),
+            peer(2)
+        );
         let direct = format!("/ip4/10.0.0.2/tcp/4001/p2p/{}", peer(2));
         let links = [
-            Link::new(ConnectionId::new_unchecked(1), circuit.parse().unwrap(), true, true).0,
-            Link::new(ConnectionId::new_unchecked(2), direct.parse().unwrap(), false, true).0,
+            Link::new(
+                ConnectionId::new_unchecked(1),
+                circuit.parse().unwrap(),
+                true,
+                true,
+            )
+            .0,
+            Link::new(
+                ConnectionId::new_unchecked(2),
+                direct.parse().unwrap(),
+                false,
+                true,
+            )
+            .0,
         ];
         let mut bob = PeerRow::unknown(peer(2), SystemTime::UNIX_EPOCH);
         bob.content = "Bob".to_owned();
         bob.reachable = true;
         bob.encryption_supported = true;
         let eve = PeerRow::unknown(peer(3), SystemTime::UNIX_EPOCH);
-        let drawn = draw(peer(1), &profile, Instant::now(), &[(peer(2), links.to_vec())], &[eve, bob]);
+        let drawn = draw(
+            peer(1),
+            &profile,
+            Instant::now(),
+            &[(peer(2), links.to_vec())],
+            &[eve, bob],
+        );
         let eve = peer(3).to_base58();
         assert_eq!(
             serde_json::to_value(drawn).unwrap(),

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use goop_identity::Keypair;
 use goop_net::{FavoriteError, Net, NetConfig, PeerEvent, PeerId, Router};
-use support::{config, config_of, connect, eventually, introduce, profile, row, start, stop, within};
+use support::{
+    config, config_of, connect, eventually, introduce, profile, row, start, stop, within,
+};
 
 /// Long enough that no heartbeat comes to the rescue.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -19,22 +21,41 @@ async fn online(config: NetConfig, name: &'static str) -> Net {
 }
 
 fn without_heartbeat() -> NetConfig {
-    NetConfig { heartbeat: NEVER, ttl: NEVER, ..config() }
+    NetConfig {
+        heartbeat: NEVER,
+        ttl: NEVER,
+        ..config()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_peers_see_each_other_as_soon_as_they_are_connected() {
-    let (a, b) = (online(without_heartbeat(), "Alice").await, online(without_heartbeat(), "Bob").await);
+    let (a, b) = (
+        online(without_heartbeat(), "Alice").await,
+        online(without_heartbeat(), "Bob").await,
+    );
     let begun = Instant::now();
     introduce(&a, &b).await;
-    let shown = |name: &'static str| move |row: &goop_net::PeerRow| row.content == name && row.reachable;
+    let shown =
+        |name: &'static str| move |row: &goop_net::PeerRow| row.content == name && row.reachable;
     tokio::join!(
         row(&a, b.local_peer_id(), "Bob at Alice's", shown("Bob")),
         row(&b, a.local_peer_id(), "Alice at Bob's", shown("Alice")),
     );
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
     let bob = a.peer(&b.local_peer_id()).unwrap();
-    assert_eq!((bob.offline_since, bob.goop_client_version.as_str(), bob.favorite), (None, "1.2.3", false));
+    assert_eq!(
+        (
+            bob.offline_since,
+            bob.goop_client_version.as_str(),
+            bob.favorite
+        ),
+        (None, "1.2.3", false)
+    );
     assert!(a.is_present(&b.local_peer_id()));
     stop([a, b]).await;
 }
@@ -49,8 +70,15 @@ async fn everybody_sees_everybody_without_waiting_for_a_heartbeat() {
         }
     }
     for a in &nets {
-        for (b, name) in nets.iter().zip(names).filter(|(b, _)| b.local_peer_id() != a.local_peer_id()) {
-            row(a, b.local_peer_id(), name, |row| row.content == name && row.reachable).await;
+        for (b, name) in nets
+            .iter()
+            .zip(names)
+            .filter(|(b, _)| b.local_peer_id() != a.local_peer_id())
+        {
+            row(a, b.local_peer_id(), name, |row| {
+                row.content == name && row.reachable
+            })
+            .await;
         }
     }
     stop(nets).await;
@@ -73,17 +101,30 @@ async fn a_record_reaches_peers_that_are_only_connected_through_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_profile_is_told_at_once() {
-    let (a, b) = (online(without_heartbeat(), "A").await, online(without_heartbeat(), "B").await);
+    let (a, b) = (
+        online(without_heartbeat(), "A").await,
+        online(without_heartbeat(), "B").await,
+    );
     connect(&a, &b).await;
     row(&a, b.local_peer_id(), "B", |row| row.content == "B").await;
-    b.announce(goop_net::LocalProfile { video_disabled: true, email: "b@example.org".to_owned(), ..profile("Bea") });
-    row(&a, b.local_peer_id(), "Bea", |row| row.content == "Bea" && row.video_disabled).await;
+    b.announce(goop_net::LocalProfile {
+        video_disabled: true,
+        email: "b@example.org".to_owned(),
+        ..profile("Bea")
+    });
+    row(&a, b.local_peer_id(), "Bea", |row| {
+        row.content == "Bea" && row.video_disabled
+    })
+    .await;
     stop([a, b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_before_going_online() {
-    let (a, b) = (online(config(), "A").await, start(config(), Router::new(), "B").await);
+    let (a, b) = (
+        online(config(), "A").await,
+        start(config(), Router::new(), "B").await,
+    );
     connect(&a, &b).await;
     row(&b, a.local_peer_id(), "A", |row| row.content == "A").await;
     assert_eq!(a.peer(&b.local_peer_id()), None);
@@ -94,17 +135,26 @@ async fn nobody_is_told_before_going_online() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_polite_end_is_seen_at_once() {
-    let (a, b) = (online(without_heartbeat(), "A").await, online(without_heartbeat(), "B").await);
+    let (a, b) = (
+        online(without_heartbeat(), "A").await,
+        online(without_heartbeat(), "B").await,
+    );
     connect(&a, &b).await;
     row(&a, b.local_peer_id(), "B", |row| row.content == "B").await;
     let mut events = a.events();
     let begun = Instant::now();
     let (gone, ()) = tokio::join!(
-        row(&a, b.local_peer_id(), "B gone", |row| row.offline_since.is_some()),
+        row(&a, b.local_peer_id(), "B gone", |row| row
+            .offline_since
+            .is_some()),
         b.shutdown(Duration::from_secs(2)),
     );
     let () = gone;
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
     let event = within("an event", async {
         loop {
             match events.recv().await.unwrap() {
@@ -121,32 +171,71 @@ async fn a_polite_end_is_seen_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn saying_offline_is_not_leaving() {
     let heartbeat = Duration::from_millis(300);
-    let (a, b) = (online(config(), "A").await, online(NetConfig { heartbeat, ..config() }, "B").await);
+    let (a, b) = (
+        online(config(), "A").await,
+        online(
+            NetConfig {
+                heartbeat,
+                ..config()
+            },
+            "B",
+        )
+        .await,
+    );
     connect(&a, &b).await;
-    row(&a, b.local_peer_id(), "B", |row| row.offline_since.is_none()).await;
+    row(&a, b.local_peer_id(), "B", |row| {
+        row.offline_since.is_none()
+    })
+    .await;
     b.say_offline().await;
-    row(&a, b.local_peer_id(), "B offline", |row| row.offline_since.is_some()).await;
-    row(&a, b.local_peer_id(), "B online", |row| row.offline_since.is_none() && row.reachable).await;
+    row(&a, b.local_peer_id(), "B offline", |row| {
+        row.offline_since.is_some()
+    })
+    .await;
+    row(&a, b.local_peer_id(), "B online", |row| {
+        row.offline_since.is_none() && row.reachable
+    })
+    .await;
     stop([a, b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_silent_too_long_is_offline_and_later_forgotten() {
-    let short = NetConfig { ttl: Duration::from_millis(300), grace: Duration::from_millis(300), ..config() };
-    let (a, b) = (online(short, "A").await, online(without_heartbeat(), "B").await);
+    let short = NetConfig {
+        ttl: Duration::from_millis(300),
+        grace: Duration::from_millis(300),
+        ..config()
+    };
+    let (a, b) = (
+        online(short, "A").await,
+        online(without_heartbeat(), "B").await,
+    );
     connect(&a, &b).await;
     row(&a, b.local_peer_id(), "B", |row| row.content == "B").await;
-    row(&a, b.local_peer_id(), "B offline", |row| row.offline_since.is_some()).await;
+    row(&a, b.local_peer_id(), "B offline", |row| {
+        row.offline_since.is_some()
+    })
+    .await;
     eventually("forgetting", || a.peer(&b.local_peer_id()).is_none()).await;
     stop([a, b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_vanishes_is_found_out() {
-    let a = online(NetConfig { ttl: NEVER, ..config() }, "A").await;
+    let a = online(
+        NetConfig {
+            ttl: NEVER,
+            ..config()
+        },
+        "A",
+    )
+    .await;
     let b = online(config(), "B").await;
     connect(&a, &b).await;
-    row(&a, b.local_peer_id(), "B", |row| row.content == "B" && row.reachable).await;
+    row(&a, b.local_peer_id(), "B", |row| {
+        row.content == "B" && row.reachable
+    })
+    .await;
     let gone = b.local_peer_id();
     // Without shutdown: the connection breaks and nobody says why.
     drop(b);
@@ -170,7 +259,10 @@ async fn a_peer_that_comes_back_elsewhere_is_reachable_again() {
     assert_ne!(second.listen_addrs(), before);
     // This time it is B that knows where A is.
     introduce(&second, &a).await;
-    row(&a, peer, "B back", |row| row.content == "B2" && row.reachable).await;
+    row(&a, peer, "B back", |row| {
+        row.content == "B2" && row.reachable
+    })
+    .await;
     assert!(a.probe(peer).await);
     assert_eq!(a.fetch_label(peer).await, Ok("B2".to_owned()));
     stop([a, second]).await;
@@ -179,7 +271,14 @@ async fn a_peer_that_comes_back_elsewhere_is_reachable_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probing_everybody_updates_the_table() {
     let (a, b, c) = (
-        online(NetConfig { ttl: NEVER, ..config() }, "A").await,
+        online(
+            NetConfig {
+                ttl: NEVER,
+                ..config()
+            },
+            "A",
+        )
+        .await,
         online(config(), "B").await,
         online(config(), "C").await,
     );
@@ -197,12 +296,21 @@ async fn probing_everybody_updates_the_table() {
 async fn peers_and_favourites_are_known_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let key = Keypair::generate_ed25519();
-    let kept = || NetConfig { peer_file: Some(folder.path().join("data/peers.json")), ..config_of(&key) };
+    let kept = || NetConfig {
+        peer_file: Some(folder.path().join("data/peers.json")),
+        ..config_of(&key)
+    };
     let (a, b) = (online(kept(), "A").await, online(config(), "B").await);
     let peer = b.local_peer_id();
-    assert_eq!(a.set_favorite(peer, true).await, Err(FavoriteError::UnknownPeer));
+    assert_eq!(
+        a.set_favorite(peer, true).await,
+        Err(FavoriteError::UnknownPeer)
+    );
     connect(&a, &b).await;
-    row(&a, peer, "B", |row| row.content == "B" && !row.addrs.is_empty()).await;
+    row(&a, peer, "B", |row| {
+        row.content == "B" && !row.addrs.is_empty()
+    })
+    .await;
     assert_eq!(a.set_favorite(peer, true).await, Ok(()));
     // Killed right after: it was said to be on disk.
     let saved = std::fs::read_to_string(folder.path().join("data/peers.json")).unwrap();
@@ -212,6 +320,9 @@ async fn peers_and_favourites_are_known_after_a_restart() {
     let row_of_b = again.peer(&peer).unwrap();
     assert_eq!((row_of_b.content.as_str(), row_of_b.favorite), ("B", true));
     // Nobody introduces them: the address of the last run serves.
-    row(&again, peer, "B again", |row| row.reachable && row.offline_since.is_none()).await;
+    row(&again, peer, "B again", |row| {
+        row.reachable && row.offline_since.is_none()
+    })
+    .await;
     stop([again, b]).await;
 }

@@ -23,9 +23,17 @@ fn port_of(addr: &Multiaddr) -> u16 {
 async fn tcp_and_quic_listen_on_the_same_number() {
     let net = start(config(), Router::new(), "A").await;
     let both = |addrs: &Vec<Multiaddr>| addrs.len() == 2;
-    let addrs = within("two addresses", net.listening().wait_for(both)).await.unwrap().clone();
+    let addrs = within("two addresses", net.listening().wait_for(both))
+        .await
+        .unwrap()
+        .clone();
     assert_eq!(port_of(&addrs[0]), port_of(&addrs[1]));
-    assert!(addrs.iter().any(|addr| addr.to_string().ends_with("/quic-v1")), "{addrs:?}");
+    assert!(
+        addrs
+            .iter()
+            .any(|addr| addr.to_string().ends_with("/quic-v1")),
+        "{addrs:?}"
+    );
     stop([net]).await;
 }
 
@@ -34,7 +42,10 @@ async fn a_configured_port_is_used_again_right_after_the_last_run() {
     let net = start(config(), Router::new(), "A").await;
     let port = port_of(&net.listen_addrs()[0]);
     stop([net]).await;
-    let again = NetConfig { listen: Listen::Loopback { port }, ..config() };
+    let again = NetConfig {
+        listen: Listen::Loopback { port },
+        ..config()
+    };
     let net = start(again, Router::new(), "A").await;
     assert_eq!(port_of(&net.listen_addrs()[0]), port);
     stop([net]).await;
@@ -52,19 +63,32 @@ async fn a_taken_port_is_named_with_what_to_do() {
         port_of(&other.listen_addrs()[0]),
     ];
     for port in taken {
-        let config = NetConfig { listen: Listen::Loopback { port }, ..config() };
+        let config = NetConfig {
+            listen: Listen::Loopback { port },
+            ..config()
+        };
         let refused = Net::start(config, Router::new()).await.map(|_| ());
-        let Err(NetError::Port { port: named, .. }) = refused else { panic!("{port}: {refused:?}") };
+        let Err(NetError::Port { port: named, .. }) = refused else {
+            panic!("{port}: {refused:?}")
+        };
         assert_eq!(named, port);
         let text = refused.unwrap_err().to_string();
-        assert!(text.contains(&port.to_string()) && text.contains("goop.json"), "{text}");
+        assert!(
+            text.contains(&port.to_string()) && text.contains("goop.json"),
+            "{text}"
+        );
     }
     stop([other]).await;
 }
 
 #[tokio::test]
 async fn a_tag_that_is_no_name_is_refused() {
-    let config = NetConfig { discovery: Discovery::Mdns { tag: "x".repeat(100) }, ..config() };
+    let config = NetConfig {
+        discovery: Discovery::Mdns {
+            tag: "x".repeat(100),
+        },
+        ..config()
+    };
     let refused = Net::start(config, Router::new()).await.map(|_| ());
     assert!(matches!(refused, Err(NetError::Setting(_))), "{refused:?}");
 }
@@ -89,10 +113,18 @@ async fn starting_and_ending_takes_no_time() {
     let begun = Instant::now();
     let net = Net::start(config(), Router::new()).await.unwrap();
     // Far above what it takes, far below what waiting for anything would.
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
     let begun = Instant::now();
     net.shutdown(Duration::from_secs(5)).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     // What is asked of a host that ended is answered.
     assert!(!net.probe(net.local_peer_id()).await);
     net.probe_all().await;

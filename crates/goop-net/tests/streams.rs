@@ -7,12 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use goop_net::{Caller, OpenError, PeerId, RouteLimits, Router, Stream, StreamProtocol, Transports};
-use support::{ECHO, OTHER, PATIENCE, ask_echo, connect, echo, eventually, introduce, over, pair, start, stop, within};
+use goop_net::{
+    Caller, OpenError, PeerId, RouteLimits, Router, Stream, StreamProtocol, Transports,
+};
+use support::{
+    ECHO, OTHER, PATIENCE, ask_echo, connect, echo, eventually, introduce, over, pair, start, stop,
+    within,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore};
 
-const EACH: [Transports; 4] = [Transports::TcpNoise, Transports::TcpTls, Transports::Quic, Transports::All];
+const EACH: [Transports; 4] = [
+    Transports::TcpNoise,
+    Transports::TcpTls,
+    Transports::Quic,
+    Transports::All,
+];
 
 fn echoing() -> Router {
     Router::new().route(ECHO, RouteLimits::default(), echo)
@@ -22,7 +32,11 @@ fn serving<Fut>(handler: impl Fn(Stream) -> Fut + Send + Sync + 'static) -> Rout
 where
     Fut: Future<Output = ()> + Send + 'static,
 {
-    Router::new().route(ECHO, RouteLimits::default(), move |_: Caller, stream: Stream| handler(stream))
+    Router::new().route(
+        ECHO,
+        RouteLimits::default(),
+        move |_: Caller, stream: Stream| handler(stream),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,24 +51,39 @@ async fn a_question_is_answered_over_every_transport() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_dials_when_there_is_no_connection() {
-    let (a, b) = (start(over(Transports::All), Router::new(), "A").await, start(over(Transports::All), echoing(), "B").await);
+    let (a, b) = (
+        start(over(Transports::All), Router::new(), "A").await,
+        start(over(Transports::All), echoing(), "B").await,
+    );
     introduce(&a, &b).await;
     futures::future::join_all((0..32).map(|_| ask_echo(&a, b.local_peer_id(), b"hello"))).await;
-    let connections = b.diagnosis(goop_net::diag::Own::default()).connected_peer_details;
-    assert_eq!(connections.len(), 1, "all waited for one dial: {connections:?}");
+    let connections = b
+        .diagnosis(goop_net::diag::Own::default())
+        .connected_peer_details;
+    assert_eq!(
+        connections.len(),
+        1,
+        "all waited for one dial: {connections:?}"
+    );
     stop([a, b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_opened_at_once_are_all_served() {
-    for (transports, streams) in EACH.into_iter().flat_map(|transports| [(transports, 32), (transports, 256)]) {
+    for (transports, streams) in EACH
+        .into_iter()
+        .flat_map(|transports| [(transports, 32), (transports, 256)])
+    {
         let (a, b) = pair(transports, echoing()).await;
         let asked = (0..streams).map(|number: u32| {
             let (a, b) = (a.clone(), b.local_peer_id());
             tokio::spawn(async move { ask_echo(&a, b, &number.to_be_bytes()).await })
         });
         let answered = within("answers", futures::future::join_all(asked)).await;
-        assert!(answered.into_iter().all(|answer| answer.is_ok()), "{transports:?}, {streams} streams");
+        assert!(
+            answered.into_iter().all(|answer| answer.is_ok()),
+            "{transports:?}, {streams} streams"
+        );
         stop([a, b]).await;
     }
 }
@@ -78,14 +107,18 @@ async fn streams_that_all_stay_open_are_all_accepted_and_wait_their_turn() {
             }
         });
         let (a, b) = pair(transports, router).await;
-        let opened = futures::future::join_all((0..600).map(async |_| a.open(b.local_peer_id(), &[ECHO]).await));
+        let opened = futures::future::join_all(
+            (0..600).map(async |_| a.open(b.local_peer_id(), &[ECHO]).await),
+        );
         let opened = within("streams", opened).await;
         let limit = RouteLimits::default().per_peer;
         eventually("a full house", || busy.load(Ordering::SeqCst) == limit).await;
         gate.add_permits(600);
         for stream in opened {
             let mut answer = String::new();
-            within("an answer", stream.unwrap().1.read_to_string(&mut answer)).await.unwrap();
+            within("an answer", stream.unwrap().1.read_to_string(&mut answer))
+                .await
+                .unwrap();
             assert_eq!(answer, "done");
         }
         assert_eq!(most.load(Ordering::SeqCst), limit, "{transports:?}");
@@ -96,7 +129,11 @@ async fn streams_that_all_stay_open_are_all_accepted_and_wait_their_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_waits_too_long_for_its_turn_is_reset() {
     let never = Arc::new(Notify::new());
-    let limits = RouteLimits { per_peer: 1, total: 1, wait: Duration::from_millis(50) };
+    let limits = RouteLimits {
+        per_peer: 1,
+        total: 1,
+        wait: Duration::from_millis(50),
+    };
     let router = Router::new().route(ECHO, limits, move |_: Caller, stream: Stream| {
         let never = never.clone();
         async move {
@@ -138,16 +175,23 @@ async fn a_slow_reader_holds_the_writer_back_and_loses_nothing() {
         // The writer stops by itself: what it wrote stays the same while others are served.
         let mut before = usize::MAX;
         within("a pause", async {
-            while std::mem::replace(&mut before, written.load(Ordering::SeqCst)) != written.load(Ordering::SeqCst) {
+            while std::mem::replace(&mut before, written.load(Ordering::SeqCst))
+                != written.load(Ordering::SeqCst)
+            {
                 for _ in 0..20 {
                     a.fetch_label(b.local_peer_id()).await.unwrap();
                 }
             }
         })
         .await;
-        assert!(before < ALL / 2, "{transports:?}: {before} bytes left without a reader");
+        assert!(
+            before < ALL / 2,
+            "{transports:?}: {before} bytes left without a reader"
+        );
         let mut rest = Vec::with_capacity(ALL);
-        within("the rest", stream.read_to_end(&mut rest)).await.unwrap();
+        within("the rest", stream.read_to_end(&mut rest))
+            .await
+            .unwrap();
         assert_eq!(rest.len(), ALL - 1, "{transports:?}");
         stop([a, b]).await;
     }
@@ -158,7 +202,11 @@ async fn a_handler_that_panics_harms_only_its_own_stream() {
     for transports in [Transports::TcpNoise, Transports::Quic] {
         let router = Router::new()
             .route(ECHO, RouteLimits::default(), echo)
-            .route(OTHER, RouteLimits::default(), |_: Caller, _: Stream| async { panic!("on purpose") });
+            .route(
+                OTHER,
+                RouteLimits::default(),
+                |_: Caller, _: Stream| async { panic!("on purpose") },
+            );
         let (a, b) = pair(transports, router).await;
         let (_, mut bad) = a.open(b.local_peer_id(), &[OTHER]).await.unwrap();
         let mut nothing = Vec::new();
@@ -185,7 +233,9 @@ async fn what_a_handler_wrote_arrives_whole_and_ends_with_an_end() {
         let (a, b) = pair(transports, router).await;
         let (_, mut stream) = a.open(b.local_peer_id(), &[ECHO]).await.unwrap();
         let mut answer = Vec::new();
-        within("an answer", stream.read_to_end(&mut answer)).await.unwrap();
+        within("an answer", stream.read_to_end(&mut answer))
+            .await
+            .unwrap();
         assert_eq!(answer.len(), 600_000, "{transports:?}");
         stop([a, b]).await;
     }
@@ -246,7 +296,10 @@ async fn the_first_protocol_both_speak_is_taken() {
     ];
     for (router, wanted, expected) in cases {
         let (a, b) = pair(Transports::TcpTls, router).await;
-        let agreed = a.open(b.local_peer_id(), wanted).await.map(|(protocol, _)| protocol);
+        let agreed = a
+            .open(b.local_peer_id(), wanted)
+            .await
+            .map(|(protocol, _)| protocol);
         assert_eq!(agreed, expected, "{wanted:?}");
         stop([a, b]).await;
     }
@@ -255,7 +308,10 @@ async fn the_first_protocol_both_speak_is_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_identify_said_is_known_until_the_connection_ends() {
     let (a, b) = pair(Transports::All, echoing()).await;
-    eventually("a protocol list", || a.speaks(&b.local_peer_id(), ECHO).is_some()).await;
+    eventually("a protocol list", || {
+        a.speaks(&b.local_peer_id(), ECHO).is_some()
+    })
+    .await;
     assert_eq!(a.speaks(&b.local_peer_id(), ECHO), Some(true));
     assert_eq!(a.speaks(&b.local_peer_id(), OTHER), Some(false));
     assert_eq!(a.speaks(&PeerId::random(), ECHO), None);
@@ -269,7 +325,10 @@ async fn what_identify_said_is_known_until_the_connection_ends() {
 async fn a_peer_that_cannot_be_reached_is_said_so() {
     let a = start(over(Transports::All), Router::new(), "A").await;
     let unknown = a.open(PeerId::random(), &[ECHO]).await.map(|_| ());
-    assert!(matches!(unknown, Err(OpenError::Unreachable(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(OpenError::Unreachable(_))),
+        "{unknown:?}"
+    );
     let own = a.open(a.local_peer_id(), &[ECHO]).await.map(|_| ());
     assert!(matches!(own, Err(OpenError::Unreachable(_))), "{own:?}");
     // A port where nobody listens any more.
@@ -278,14 +337,20 @@ async fn a_peer_that_cannot_be_reached_is_said_so() {
     stop([b]).await;
     a.add_known_addrs(gone, addrs).await;
     let refused = a.open(gone, &[ECHO]).await.map(|_| ());
-    assert!(matches!(refused, Err(OpenError::Unreachable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::Unreachable(_))),
+        "{refused:?}"
+    );
     // Somebody else there.
     let c = start(over(Transports::TcpTls), Router::new(), "C").await;
     a.add_known_addrs(gone, c.listen_addrs()).await;
     let other = a.open(gone, &[ECHO]).await.map(|_| ());
     assert!(matches!(other, Err(OpenError::Unreachable(_))), "{other:?}");
     stop([a.clone(), c]).await;
-    assert_eq!(a.open(gone, &[ECHO]).await.map(|_| ()), Err(OpenError::Closed));
+    assert_eq!(
+        a.open(gone, &[ECHO]).await.map(|_| ()),
+        Err(OpenError::Closed)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,7 +379,11 @@ async fn shutting_down_ends_handlers_and_is_bounded() {
     stream.write_all(b"x").await.unwrap();
     let begun = std::time::Instant::now();
     b.shutdown(PATIENCE).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(within("an end", stream.read_u8()).await.is_err());
     b.shutdown(PATIENCE).await;
     stop([a]).await;

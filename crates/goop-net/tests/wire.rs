@@ -10,13 +10,21 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 fn recorded(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/streams").join(file);
-    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/wire/streams")
+        .join(file);
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 async fn said(label: &str) -> Vec<u8> {
     let (mut here, there) = duplex(64 * 1024);
-    content::serve(PeerId::random(), there, label).await.unwrap();
+    content::serve(PeerId::random(), there, label)
+        .await
+        .unwrap();
     let mut bytes = Vec::new();
     here.read_to_end(&mut bytes).await.unwrap();
     bytes
@@ -77,7 +85,10 @@ async fn odd_names_are_heard_as_far_as_they_make_sense() {
     }
     assert!(matches!(heard(b"").await, Err(ContentError::Empty)));
     assert!(heard(&[b'a'; MAX_LABEL]).await.is_ok());
-    assert!(matches!(heard(&[b'a'; MAX_LABEL + 1]).await, Err(ContentError::TooLong)));
+    assert!(matches!(
+        heard(&[b'a'; MAX_LABEL + 1]).await,
+        Err(ContentError::TooLong)
+    ));
     let mut long = vec![b'a'; MAX_LABEL + 1];
     long.push(b'\n');
     assert!(matches!(heard(&long).await, Err(ContentError::TooLong)));
@@ -100,9 +111,15 @@ async fn an_endless_name_is_given_up_and_not_collected() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_given_up_in_both_directions() {
     let (here, _there) = duplex(1);
-    assert!(matches!(content::fetch(here).await, Err(ContentError::TimedOut)));
+    assert!(matches!(
+        content::fetch(here).await,
+        Err(ContentError::TimedOut)
+    ));
     let (here, _there) = duplex(1);
-    assert!(matches!(content::serve(PeerId::random(), here, "Alice").await, Err(ContentError::TimedOut)));
+    assert!(matches!(
+        content::serve(PeerId::random(), here, "Alice").await,
+        Err(ContentError::TimedOut)
+    ));
     let (here, _there) = duplex(1);
     assert!(matches!(diag::fetch(here).await, Err(DiagError::TimedOut)));
     let (here, _there) = duplex(1);
@@ -124,17 +141,35 @@ async fn recorded_diagnoses_decode_and_encode_to_the_same() {
         let again: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(&again, json);
         // The recording keeps the order of the wire, which is that of the names; so do we.
-        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let names = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&again), names(json));
-        assert_eq!(names(&again["connected_peer_details"][0]), names(&json["connected_peer_details"][0]));
+        assert_eq!(
+            names(&again["connected_peer_details"][0]),
+            names(&json["connected_peer_details"][0])
+        );
     }
 }
 
 #[tokio::test]
 async fn only_the_relay_is_told() {
     let relay = PeerId::random();
-    let document = || Diagnosis { peer_id: "me".to_owned(), logs: vec!["secret".to_owned()], ..Diagnosis::default() };
-    for (caller, configured) in [(PeerId::random(), None), (PeerId::random(), Some(relay)), (relay, None)] {
+    let document = || Diagnosis {
+        peer_id: "me".to_owned(),
+        logs: vec!["secret".to_owned()],
+        ..Diagnosis::default()
+    };
+    for (caller, configured) in [
+        (PeerId::random(), None),
+        (PeerId::random(), Some(relay)),
+        (relay, None),
+    ] {
         let (mut here, there) = duplex(64 * 1024);
         let served = diag::serve(caller, there, configured, document).await;
         assert!(matches!(served, Err(DiagError::NotTheRelay)));
@@ -143,33 +178,63 @@ async fn only_the_relay_is_told() {
         assert_eq!(bytes, b"");
     }
     let (here, there) = duplex(64 * 1024);
-    let (served, fetched) = tokio::join!(diag::serve(relay, there, Some(relay), document), diag::fetch(here));
+    let (served, fetched) = tokio::join!(
+        diag::serve(relay, there, Some(relay), document),
+        diag::fetch(here)
+    );
     served.unwrap();
     assert_eq!(fetched.unwrap(), document());
 }
 
 #[test]
 fn a_diagnosis_fits_whatever_the_log_holds() {
-    let lines = |count: usize, length: usize| (0..count).map(|n| format!("{n} {}", "x".repeat(length))).collect();
-    let few = Diagnosis { logs: lines(MAX_LOGS + 50, 10), ..Diagnosis::default() };
+    let lines = |count: usize, length: usize| {
+        (0..count)
+            .map(|n| format!("{n} {}", "x".repeat(length)))
+            .collect()
+    };
+    let few = Diagnosis {
+        logs: lines(MAX_LOGS + 50, 10),
+        ..Diagnosis::default()
+    };
     let sent = Diagnosis::from_json(&few.to_line().unwrap()).unwrap();
-    assert_eq!((sent.logs.len(), sent.logs.last()), (MAX_LOGS, few.logs.last()));
-    let long = Diagnosis { logs: lines(MAX_LOGS, 10_000), ..Diagnosis::default() };
+    assert_eq!(
+        (sent.logs.len(), sent.logs.last()),
+        (MAX_LOGS, few.logs.last())
+    );
+    let long = Diagnosis {
+        logs: lines(MAX_LOGS, 10_000),
+        ..Diagnosis::default()
+    };
     let line = long.to_line().unwrap();
     assert!(line.len() <= MAX_ANSWER);
     let sent = Diagnosis::from_json(&line).unwrap();
     assert!(!sent.logs.is_empty());
     assert_eq!(sent.logs.last(), long.logs.last(), "the newest lines stay");
-    let connections = vec![diag::ConnectionDetail { addr: "a".repeat(200), ..Default::default() }; 1_000];
-    let many = Diagnosis { connected_peer_details: connections, ..Diagnosis::default() };
+    let connections = vec![
+        diag::ConnectionDetail {
+            addr: "a".repeat(200),
+            ..Default::default()
+        };
+        1_000
+    ];
+    let many = Diagnosis {
+        connected_peer_details: connections,
+        ..Diagnosis::default()
+    };
     assert!(many.to_line().unwrap().len() <= MAX_ANSWER);
-    let hopeless = Diagnosis { os: "x".repeat(MAX_ANSWER), ..Diagnosis::default() };
+    let hopeless = Diagnosis {
+        os: "x".repeat(MAX_ANSWER),
+        ..Diagnosis::default()
+    };
     assert!(matches!(hopeless.to_line(), Err(DiagError::TooLong)));
 }
 
 #[tokio::test]
 async fn an_endless_diagnosis_is_given_up() {
     let (here, mut there) = duplex(1024);
-    let (fetched, ()) = tokio::join!(diag::fetch(here), async { while there.write_all(&[b' '; 1024]).await.is_ok() {} });
+    let (fetched, ()) = tokio::join!(diag::fetch(here), async {
+        while there.write_all(&[b' '; 1024]).await.is_ok() {}
+    });
     assert!(matches!(fetched, Err(DiagError::TooLong)));
 }

@@ -13,8 +13,9 @@ use libp2p::core::transport::PortUse;
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::handler::ConnectionEvent;
 use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+    ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId,
+    FromSwarm, NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
@@ -34,7 +35,12 @@ pub(crate) struct OnePipe {
 
 impl OnePipe {
     pub(crate) fn new(inner: gossipsub::Behaviour) -> Self {
-        Self { inner, direct: HashMap::new(), relayed: HashSet::new(), successors: VecDeque::new() }
+        Self {
+            inner,
+            direct: HashMap::new(),
+            relayed: HashSet::new(),
+            successors: VecDeque::new(),
+        }
     }
 
     pub(crate) fn gossip(&mut self) -> &mut gossipsub::Behaviour {
@@ -43,7 +49,10 @@ impl OnePipe {
 
     fn pipe(&self, peer: &PeerId, inner: Inner) -> THandler<Self> {
         let may_open = self.direct.get(peer).is_none_or(Vec::is_empty);
-        either::Either::Left(Pipe { inner, turn: if may_open { Turn::Open } else { Turn::Wait } })
+        either::Either::Left(Pipe {
+            inner,
+            turn: if may_open { Turn::Open } else { Turn::Wait },
+        })
     }
 }
 
@@ -62,7 +71,9 @@ impl NetworkBehaviour for OnePipe {
             self.relayed.insert(connection);
             return Ok(either::Either::Right(dummy::ConnectionHandler));
         }
-        let inner = self.inner.handle_established_inbound_connection(connection, peer, local, remote)?;
+        let inner = self
+            .inner
+            .handle_established_inbound_connection(connection, peer, local, remote)?;
         Ok(self.pipe(&peer, inner))
     }
 
@@ -78,7 +89,9 @@ impl NetworkBehaviour for OnePipe {
             self.relayed.insert(connection);
             return Ok(either::Either::Right(dummy::ConnectionHandler));
         }
-        let inner = self.inner.handle_established_outbound_connection(connection, peer, addr, role, port)?;
+        let inner = self
+            .inner
+            .handle_established_outbound_connection(connection, peer, addr, role, port)?;
         Ok(self.pipe(&peer, inner))
     }
 
@@ -92,43 +105,71 @@ impl NetworkBehaviour for OnePipe {
                 let direct = self.direct.entry(established.peer_id).or_default();
                 let other_established = direct.len();
                 direct.push(established.connection_id);
-                let event = ConnectionEstablished { other_established, ..established };
-                self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(event));
+                let event = ConnectionEstablished {
+                    other_established,
+                    ..established
+                };
+                self.inner
+                    .on_swarm_event(FromSwarm::ConnectionEstablished(event));
             }
             FromSwarm::ConnectionClosed(closed) => {
                 if self.relayed.remove(&closed.connection_id) {
                     return;
                 }
-                let Some(direct) = self.direct.get_mut(&closed.peer_id) else { return };
+                let Some(direct) = self.direct.get_mut(&closed.peer_id) else {
+                    return;
+                };
                 let had_the_pipe = direct.first() == Some(&closed.connection_id);
                 direct.retain(|connection| *connection != closed.connection_id);
                 let remaining_established = direct.len();
                 match direct.first() {
-                    Some(next) if had_the_pipe => self.successors.push_back((closed.peer_id, *next)),
+                    Some(next) if had_the_pipe => {
+                        self.successors.push_back((closed.peer_id, *next))
+                    }
                     Some(_) => {}
                     None => drop(self.direct.remove(&closed.peer_id)),
                 }
-                let event = ConnectionClosed { remaining_established, ..closed };
-                self.inner.on_swarm_event(FromSwarm::ConnectionClosed(event));
+                let event = ConnectionClosed {
+                    remaining_established,
+                    ..closed
+                };
+                self.inner
+                    .on_swarm_event(FromSwarm::ConnectionClosed(event));
             }
             FromSwarm::AddressChange(change) if self.relayed.contains(&change.connection_id) => {}
             other => self.inner.on_swarm_event(other),
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {
-            either::Either::Left(event) => self.inner.on_connection_handler_event(peer, connection, event),
+            either::Either::Left(event) => self
+                .inner
+                .on_connection_handler_event(peer, connection, event),
             either::Either::Right(never) => match never {},
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         if let Some((peer_id, connection)) = self.successors.pop_front() {
             let handler = NotifyHandler::One(connection);
-            return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event: either::Either::Left(In::MayOpen) });
+            return Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler,
+                event: either::Either::Left(In::MayOpen),
+            });
         }
-        self.inner.poll(cx).map(|action| action.map_in(|event| either::Either::Left(In::Inner(event))))
+        self.inner
+            .poll(cx)
+            .map(|action| action.map_in(|event| either::Either::Left(In::Inner(event))))
     }
 }
 
@@ -192,14 +233,19 @@ impl ConnectionHandler for Pipe {
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
         if self.turn == Turn::TakeOver {
             let protocol = self.outbound();
-            self.turn = if protocol.is_some() { Turn::Opening } else { Turn::Open };
+            self.turn = if protocol.is_some() {
+                Turn::Opening
+            } else {
+                Turn::Open
+            };
             if let Some(protocol) = protocol {
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
         }
         loop {
             match self.inner.poll(cx) {
-                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. }) if self.turn != Turn::Open => {}
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. })
+                    if self.turn != Turn::Open => {}
                 Poll::Ready(request @ ConnectionHandlerEvent::OutboundSubstreamRequest { .. }) => {
                     self.turn = Turn::Opening;
                     return Poll::Ready(request);
@@ -221,7 +267,10 @@ impl ConnectionHandler for Pipe {
         }
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>,
+    ) {
         if event.is_outbound() {
             self.turn = Turn::Open;
         }

@@ -37,7 +37,10 @@ impl Host {
         if self.dials.take(&peer, Instant::now()) {
             self.dial(peer);
         } else if !self.dials.is_dialling(&peer) {
-            self.answer_waiting(&peer, &Err(OpenError::Failed("the connection was just lost".to_owned())));
+            self.answer_waiting(
+                &peer,
+                &Err(OpenError::Failed("the connection was just lost".to_owned())),
+            );
         }
     }
 
@@ -82,7 +85,10 @@ fn in_words(error: &DialError) -> String {
     match error {
         DialError::Transport(tried) => match tried.as_slice() {
             [(addr, _)] => format!("nobody answers at {addr}"),
-            [(addr, _), ..] => format!("nobody answers at {addr} nor at {} other addresses", tried.len() - 1),
+            [(addr, _), ..] => format!(
+                "nobody answers at {addr} nor at {} other addresses",
+                tried.len() - 1
+            ),
             [] => "nobody answers".to_owned(),
         },
         DialError::WrongPeerId { address, .. } => format!("somebody else answers at {address}"),

@@ -20,14 +20,26 @@ impl Host {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id, endpoint, ..
+            } => {
                 self.on_connected(peer_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                num_established,
+                cause,
+                ..
+            } => {
                 tracing::debug!(peer = %peer_id, ?cause, "a connection ended");
                 self.on_closed(peer_id, connection_id, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(peer, &error),
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } => self.dial_failed(peer, &error),
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
                 self.refresh_listening();
@@ -36,8 +48,12 @@ impl Host {
                 tracing::info!(%address, "no longer listening");
                 self.refresh_listening();
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener reports an error"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a listener reports an error")
+            }
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
                 tracing::warn!(?addresses, ?reason, "a listener ended");
                 self.refresh_listening();
             }
@@ -50,7 +66,9 @@ impl Host {
         self.gauge_connected();
         let now = Instant::now();
         let addr = endpoint.get_remote_address();
-        let dialled = endpoint.is_dialer().then(|| address::without_peer(addr.clone()));
+        let dialled = endpoint
+            .is_dialer()
+            .then(|| address::without_peer(addr.clone()));
         self.dials.connected(&peer, dialled);
         // A relayed connection proves less: it may outlive the peer.
         if !address::is_relayed(addr) {
@@ -75,7 +93,10 @@ impl Host {
     }
 
     fn gauge_connected(&self) {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand peers")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge of at most some thousand peers"
+        )]
         metrics::gauge!("goop_net_connected_peers").set(self.links.count() as f64);
     }
 
@@ -94,11 +115,15 @@ impl Host {
     }
 
     fn on_identify(&mut self, event: libp2p::identify::Event) {
-        let libp2p::identify::Event::Received { peer_id, info, .. } = event else { return };
+        let libp2p::identify::Event::Received { peer_id, info, .. } = event else {
+            return;
+        };
         tracing::debug!(peer = %peer_id, agent = info.agent_version, "identified");
-        self.links.learn_protocols(&peer_id, identify::protocols(&info));
+        self.links
+            .learn_protocols(&peer_id, identify::protocols(&info));
         let addrs = self.vicinity.believed(&peer_id, info.listen_addrs);
-        self.dials.learn(peer_id, addrs, self.table.lifetimes().ttl, Instant::now());
+        self.dials
+            .learn(peer_id, addrs, self.table.lifetimes().ttl, Instant::now());
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
@@ -129,10 +154,19 @@ impl Host {
         let peer = message.peer;
         match message.kind {
             PresenceKind::Online | PresenceKind::Update => {
-                let addrs = self.vicinity.dialable(&peer, message.addrs.iter().map(String::as_str));
-                self.dials.learn(peer, addrs, self.table.lifetimes().ttl, now);
-                let source = if self.links.is_direct(&peer) { Source::Neighbour } else { Source::Gossip };
-                let changes = self.table.announced(&message, source, now, SystemTime::now());
+                let addrs = self
+                    .vicinity
+                    .dialable(&peer, message.addrs.iter().map(String::as_str));
+                self.dials
+                    .learn(peer, addrs, self.table.lifetimes().ttl, now);
+                let source = if self.links.is_direct(&peer) {
+                    Source::Neighbour
+                } else {
+                    Source::Gossip
+                };
+                let changes = self
+                    .table
+                    .announced(&message, source, now, SystemTime::now());
                 self.changed(changes);
                 self.note_reachability(peer, now);
             }
@@ -166,7 +200,12 @@ impl Host {
     }
 
     pub(super) fn send_record(&mut self, record: &PresenceMessage) {
-        let sent = self.swarm.behaviour_mut().gossip.gossip().publish(self.topic.clone(), record.to_json());
+        let sent = self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .gossip()
+            .publish(self.topic.clone(), record.to_json());
         match sent {
             Ok(_) => metrics::counter!("goop_net_presence_out").increment(1),
             // Nobody is there yet; whoever comes is greeted.

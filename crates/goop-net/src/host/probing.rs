@@ -54,7 +54,9 @@ impl Host {
         self.changed(change);
         self.show();
         let shown = self.shows_reachable(&peer);
-        if self.probes.ended(peer, reached, shown, now) == After::CloseIdle && !self.links.is_busy(&peer) {
+        if self.probes.ended(peer, reached, shown, now) == After::CloseIdle
+            && !self.links.is_busy(&peer)
+        {
             // Nothing to close is fine.
             let _ = self.swarm.disconnect_peer_id(peer);
         }

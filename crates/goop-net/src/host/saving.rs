@@ -31,7 +31,13 @@ pub(super) struct Saving {
 
 impl Saving {
     pub(super) fn new(directory: Option<Directory>) -> Self {
-        Self { directory, due: None, running: None, served: Vec::new(), waiting: Vec::new() }
+        Self {
+            directory,
+            due: None,
+            running: None,
+            served: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Something changed; it is written with the next ones.
@@ -53,7 +59,11 @@ impl Saving {
 
     /// When [`Saving::start`] has something to do.
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        if self.running.is_some() { None } else { self.due }
+        if self.running.is_some() {
+            None
+        } else {
+            self.due
+        }
     }
 
     /// Starts the write that is due. `rows` is asked for only then.
@@ -71,15 +81,24 @@ impl Saving {
 
     /// Waits for the write that runs. Cancel-safe.
     pub(super) async fn finished(&mut self) {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
         // A write does not panic; one that did is one that failed.
-        let saved = running.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let saved = running
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         self.running = None;
         if let Err(error) = &saved {
             tracing::warn!(%error, "the known peers could not be saved");
         }
         for waiter in self.served.drain(..) {
-            let _ = waiter.send(saved.as_ref().copied().map_err(|error| FavoriteError::NotSaved(error.to_string())));
+            let _ = waiter.send(
+                saved
+                    .as_ref()
+                    .copied()
+                    .map_err(|error| FavoriteError::NotSaved(error.to_string())),
+            );
         }
     }
 

@@ -88,7 +88,11 @@ pub(super) async fn build(
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         identify: identify::behaviour(&config.keypair, &config.agent),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_WITHIN)),
+        ping: ping::Behaviour::new(
+            ping::Config::new()
+                .with_interval(PING_EVERY)
+                .with_timeout(PING_WITHIN),
+        ),
         gossip: OnePipe::new(gossip),
         streams: streams::Behaviour::new(serving, links),
     };
@@ -125,10 +129,18 @@ pub(super) async fn build(
             finish!(builder)
         }
         Transports::TcpNoise => {
-            finish!(builder.with_tcp(tcp, noise::Config::new, muxer).map_err(|error| other(&error))?)
+            finish!(
+                builder
+                    .with_tcp(tcp, noise::Config::new, muxer)
+                    .map_err(|error| other(&error))?
+            )
         }
         Transports::TcpTls => {
-            finish!(builder.with_tcp(tcp, tls::Config::new, muxer).map_err(|error| other(&error))?)
+            finish!(
+                builder
+                    .with_tcp(tcp, tls::Config::new, muxer)
+                    .map_err(|error| other(&error))?
+            )
         }
         Transports::Quic => finish!(
             builder
@@ -153,7 +165,10 @@ fn system_dns() -> (dns::ResolverConfig, dns::ResolverOpts) {
 /// [`NetError::Port`] when the configured port is taken: others were told it, so another one would not do.
 pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result<(), NetError> {
     let families: &[IpAddr] = match config.listen {
-        Listen::Lan { .. } => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        Listen::Lan { .. } => &[
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ],
         Listen::Loopback { .. } => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
     };
     let (tcp, quic) = match config.transports {
@@ -166,7 +181,12 @@ pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
     let port = loop {
         match claim(families, port) {
             Ok(free) => break free,
-            Err(error) if tries <= 1 => return Err(NetError::Port { port, reason: error.to_string() }),
+            Err(error) if tries <= 1 => {
+                return Err(NetError::Port {
+                    port,
+                    reason: error.to_string(),
+                });
+            }
             Err(_) => tries -= 1,
         }
     };
@@ -175,7 +195,11 @@ pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
     for family in families {
         let addrs = [
             tcp.then(|| Multiaddr::from(*family).with(Protocol::Tcp(port))),
-            quic.then(|| Multiaddr::from(*family).with(Protocol::Udp(port)).with(Protocol::QuicV1)),
+            quic.then(|| {
+                Multiaddr::from(*family)
+                    .with(Protocol::Udp(port))
+                    .with(Protocol::QuicV1)
+            }),
         ];
         for addr in addrs.into_iter().flatten() {
             match swarm.listen_on(addr.clone()) {
@@ -204,7 +228,10 @@ fn claim(families: &[IpAddr], port: u16) -> io::Result<u16> {
         let socket = match bind_alone(*family, port) {
             Ok(socket) => socket,
             // A machine without this family; the other one serves.
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if error.kind() != io::ErrorKind::AddrInUse
+                    && error.kind() != io::ErrorKind::PermissionDenied =>
+            {
                 refused.get_or_insert(error);
                 continue;
             }

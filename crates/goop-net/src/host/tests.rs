@@ -26,8 +26,16 @@ async fn host() -> Net {
         ..NetConfig::new(Keypair::generate_ed25519())
     };
     let net = Net::start(config, Router::new()).await.unwrap();
-    net.announce(LocalProfile { label: "Host".to_owned(), ..LocalProfile::default() });
-    within("an address", net.listening().wait_for(|addrs| !addrs.is_empty())).await.unwrap();
+    net.announce(LocalProfile {
+        label: "Host".to_owned(),
+        ..LocalProfile::default()
+    });
+    within(
+        "an address",
+        net.listening().wait_for(|addrs| !addrs.is_empty()),
+    )
+    .await
+    .unwrap();
     net
 }
 
@@ -46,7 +54,9 @@ fn recorded_key(name: &str) -> Keypair {
 fn recorded(file: &str) -> Vec<serde_json::Value> {
     let path = format!("{}/../../fixtures/wire/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn bytes(hex: &serde_json::Value) -> Vec<u8> {
@@ -78,9 +88,19 @@ async fn peers_that_listen_on_websocket_are_dialled() {
         ..NetConfig::new(Keypair::generate_ed25519())
     };
     let net = Net::start(config, Router::new()).await.unwrap();
-    let mut raw = RawPeer::listen(Keypair::generate_ed25519(), "/ip4/127.0.0.1/tcp/0/ws", &["/test/1"]).await;
+    let mut raw = RawPeer::listen(
+        Keypair::generate_ed25519(),
+        "/ip4/127.0.0.1/tcp/0/ws",
+        &["/test/1"],
+    )
+    .await;
     assert!(raw.addr.to_string().ends_with("/ws"), "{}", raw.addr);
     net.add_known_addrs(raw.id, vec![raw.addr.clone()]).await;
-    within("a stream", net.open(raw.id, &[StreamProtocol::new("/test/1")])).await.unwrap();
+    within(
+        "a stream",
+        net.open(raw.id, &[StreamProtocol::new("/test/1")]),
+    )
+    .await
+    .unwrap();
     raw.accept("/test/1").await;
 }

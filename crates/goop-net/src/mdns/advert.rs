@@ -32,7 +32,10 @@ pub struct SelfAdvert<'a> {
 
 impl fmt::Debug for SelfAdvert<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SelfAdvert").field("instance", &self.instance).field("addrs", &self.addrs).finish()
+        f.debug_struct("SelfAdvert")
+            .field("instance", &self.instance)
+            .field("addrs", &self.addrs)
+            .finish()
     }
 }
 
@@ -75,17 +78,31 @@ impl SelfAdvert<'_> {
 
     fn pointer(&self, ttl: u32) -> Option<Record> {
         let instance = self.service.instance(self.instance)?;
-        Some(Record::from_rdata(self.service.service.clone(), ttl, RData::PTR(PTR(instance))))
+        Some(Record::from_rdata(
+            self.service.service.clone(),
+            ttl,
+            RData::PTR(PTR(instance)),
+        ))
     }
 
     /// SRV and one TXT with every address.
     fn description(&self, ttl: u32) -> Option<[Record; 2]> {
         let instance = self.service.instance(self.instance)?;
         let host = self.service.host(self.instance)?;
-        let strings = self.addrs.iter().map(|addr| format!("{ADDR_PREFIX}{addr}/p2p/{}", self.peer));
-        let strings = strings.filter(|text| text.len() <= MAX_TXT).take(MAX_ADDRS).collect();
+        let strings = self
+            .addrs
+            .iter()
+            .map(|addr| format!("{ADDR_PREFIX}{addr}/p2p/{}", self.peer));
+        let strings = strings
+            .filter(|text| text.len() <= MAX_TXT)
+            .take(MAX_ADDRS)
+            .collect();
         Some([
-            Record::from_rdata(instance.clone(), ttl, RData::SRV(SRV::new(0, 0, SRV_PORT, host))),
+            Record::from_rdata(
+                instance.clone(),
+                ttl,
+                RData::SRV(SRV::new(0, 0, SRV_PORT, host)),
+            ),
             Record::from_rdata(instance, ttl, RData::TXT(TXT::new(strings))),
         ])
     }
@@ -95,15 +112,36 @@ impl SelfAdvert<'_> {
     fn host_addresses(&self, ttl: u32) -> Option<Vec<Record>> {
         let host = self.service.host(self.instance)?;
         let (v4, v6) = first_addresses(self.addrs);
-        let records = [v4.map(|ip| RData::A(A(ip))), v6.map(|ip| RData::AAAA(AAAA(ip)))];
-        Some(records.into_iter().flatten().map(|data| Record::from_rdata(host.clone(), ttl, data)).collect())
+        let records = [
+            v4.map(|ip| RData::A(A(ip))),
+            v6.map(|ip| RData::AAAA(AAAA(ip))),
+        ];
+        Some(
+            records
+                .into_iter()
+                .flatten()
+                .map(|data| Record::from_rdata(host.clone(), ttl, data))
+                .collect(),
+        )
     }
 }
 
 fn first_addresses(addrs: &[Multiaddr]) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let firsts = || addrs.iter().filter_map(|addr| addr.iter().next());
-    let v4 = firsts().find_map(|part| if let Protocol::Ip4(ip) = part { Some(ip) } else { None });
-    let v6 = firsts().find_map(|part| if let Protocol::Ip6(ip) = part { Some(ip) } else { None });
+    let v4 = firsts().find_map(|part| {
+        if let Protocol::Ip4(ip) = part {
+            Some(ip)
+        } else {
+            None
+        }
+    });
+    let v6 = firsts().find_map(|part| {
+        if let Protocol::Ip6(ip) = part {
+            Some(ip)
+        } else {
+            None
+        }
+    });
     (v4, v6)
 }
 
@@ -117,7 +155,11 @@ pub fn enumeration_answer(service: &Service, id: u16) -> Packet {
 }
 
 fn enumeration(service: &Service, ttl: u32) -> Record {
-    Record::from_rdata(service.enumeration.clone(), ttl, RData::PTR(PTR(service.service.clone())))
+    Record::from_rdata(
+        service.enumeration.clone(),
+        ttl,
+        RData::PTR(PTR(service.service.clone())),
+    )
 }
 
 /// The question for the service, with the QU bit clear (network.md 3.2).

@@ -159,9 +159,16 @@ impl Agent {
     /// When [`Agent::tick`] wants to be called next.
     #[must_use]
     pub fn next_wake(&self) -> Instant {
-        let replies = self.replies.iter().filter_map(|reply| reply.due).map(|(due, _)| due);
+        let replies = self
+            .replies
+            .iter()
+            .filter_map(|reply| reply.due)
+            .map(|(due, _)| due);
         let others = [self.next_announcement, self.neighbours.next_wake()];
-        replies.chain(others.into_iter().flatten()).min().map_or(self.next_query, |wake| wake.min(self.next_query))
+        replies
+            .chain(others.into_iter().flatten())
+            .min()
+            .map_or(self.next_query, |wake| wake.min(self.next_query))
     }
 
     /// Our addresses changed. They are announced shortly, under a new name, because others keep what they heard under
@@ -190,7 +197,10 @@ impl Agent {
     pub fn goodbye(&mut self) -> Vec<Output> {
         self.next_announcement = None;
         let announced = self.announced.take();
-        announced.and_then(|(instance, addrs)| self.farewell(&instance, &addrs)).into_iter().collect()
+        announced
+            .and_then(|(instance, addrs)| self.farewell(&instance, &addrs))
+            .into_iter()
+            .collect()
     }
 
     /// What is due at `now`.
@@ -203,7 +213,10 @@ impl Agent {
             self.announce(now, &mut outputs);
         }
         for kind in KINDS {
-            if let Some((_, id)) = self.replies[kind as usize].due.filter(|(due, _)| now >= *due) {
+            if let Some((_, id)) = self.replies[kind as usize]
+                .due
+                .filter(|(due, _)| now >= *due)
+            {
                 outputs.extend(self.reply(kind, id, now));
             }
         }
@@ -224,14 +237,24 @@ impl Agent {
 
     /// What a packet from `from` says, already decoded for [`Agent::service`].
     pub fn heard(&mut self, heard: &Heard, from: IpAddr, now: Instant) -> Vec<Output> {
-        let mut outputs: Vec<Output> =
-            heard.question.iter().filter_map(|question| self.asked(question, now)).collect();
+        let mut outputs: Vec<Output> = heard
+            .question
+            .iter()
+            .filter_map(|question| self.asked(question, now))
+            .collect();
         for advert in &heard.adverts {
             // Our own packets come back to us. The name changes with our addresses, so the peer is looked at too.
-            if advert.instance == self.instance || advert.peers.iter().any(|(peer, _)| *peer == self.me) {
+            if advert.instance == self.instance
+                || advert.peers.iter().any(|(peer, _)| *peer == self.me)
+            {
                 continue;
             }
-            outputs.extend(self.neighbours.learn(advert, from, now).into_iter().map(Output::from));
+            outputs.extend(
+                self.neighbours
+                    .learn(advert, from, now)
+                    .into_iter()
+                    .map(Output::from),
+            );
         }
         outputs
     }
@@ -242,7 +265,10 @@ impl Agent {
         self.asked += 1;
         self.yielded = 0;
         self.next_query = now + self.pause;
-        self.pause = self.pause.mul_f64(self.rng.random_range(1.5..2.5)).min(LONGEST_PAUSE);
+        self.pause = self
+            .pause
+            .mul_f64(self.rng.random_range(1.5..2.5))
+            .min(LONGEST_PAUSE);
         multicast(advert::query(&self.service, id))
     }
 
@@ -266,17 +292,29 @@ impl Agent {
     }
 
     fn farewell(&self, instance: &str, addrs: &[Multiaddr]) -> Option<Output> {
-        let advert = SelfAdvert { service: &self.service, instance, peer: self.me, addrs };
+        let advert = SelfAdvert {
+            service: &self.service,
+            instance,
+            peer: self.me,
+            addrs,
+        };
         advert.goodbye().and_then(multicast)
     }
 
     fn me(&self) -> SelfAdvert<'_> {
-        SelfAdvert { service: &self.service, instance: &self.instance, peer: self.me, addrs: &self.addrs }
+        SelfAdvert {
+            service: &self.service,
+            instance: &self.instance,
+            peer: self.me,
+            addrs: &self.addrs,
+        }
     }
 
     /// Somebody asks. What to answer at once, if anything; what is to be answered a little later is noted.
     fn asked(&mut self, question: &Question, now: Instant) -> Option<Output> {
-        let own = self.own_query.is_some_and(|(at, id)| id == question.id && now.saturating_duration_since(at) < ECHO);
+        let own = self
+            .own_query
+            .is_some_and(|(at, id)| id == question.id && now.saturating_duration_since(at) < ECHO);
         if own {
             return None;
         }
@@ -285,7 +323,9 @@ impl Agent {
         }
         let kind = self.kind_of(question)?;
         let Reply { last, due } = self.replies[kind as usize];
-        if last.is_some_and(|(at, id)| id == question.id && now.saturating_duration_since(at) < SAME_QUESTION) {
+        if last.is_some_and(|(at, id)| {
+            id == question.id && now.saturating_duration_since(at) < SAME_QUESTION
+        }) {
             return None;
         }
         if question.unicast && self.unicasts.take(now) {
@@ -320,9 +360,13 @@ impl Agent {
         if neighbours <= CROWD {
             return Duration::ZERO;
         }
-        let within = SPREAD_EACH.saturating_mul(u32::try_from(neighbours).unwrap_or(u32::MAX)).min(SPREAD);
+        let within = SPREAD_EACH
+            .saturating_mul(u32::try_from(neighbours).unwrap_or(u32::MAX))
+            .min(SPREAD);
         // From the name, which is random already: everybody has a place in the row.
-        let place = self.instance.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let place = self.instance.bytes().fold(0_u32, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
         within.mul_f64(f64::from(place) / f64::from(u32::MAX))
     }
 
@@ -335,7 +379,10 @@ impl Agent {
     }
 
     fn reply(&mut self, kind: Kind, id: u16, now: Instant) -> Option<Output> {
-        self.replies[kind as usize] = Reply { last: Some((now, id)), due: None };
+        self.replies[kind as usize] = Reply {
+            last: Some((now, id)),
+            due: None,
+        };
         self.content(kind, id).map(Output::Multicast)
     }
 
@@ -366,5 +413,7 @@ fn multicast(packet: Packet) -> Option<Output> {
 fn random_label(rng: &mut StdRng) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let length = rng.random_range(32..=63);
-    (0..length).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+    (0..length)
+        .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+        .collect()
 }

@@ -54,7 +54,12 @@ impl Service {
     /// A tag that gives no valid name.
     pub fn of_tag(tag: &str) -> Result<Self, BadTag> {
         let bad = || BadTag(tag.to_owned());
-        let name = tag.split(',').next().unwrap_or_default().trim().trim_matches('.');
+        let name = tag
+            .split(',')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .trim_matches('.');
         if name.is_empty() || name.split('.').any(str::is_empty) {
             return Err(bad());
         }
@@ -62,8 +67,13 @@ impl Service {
         let service = Name::from_labels(name.split('.').map(str::as_bytes))
             .and_then(|name| name.append_domain(&local))
             .map_err(|_| bad())?;
-        let enumeration = Name::from_labels(["_services", "_dns-sd", "_udp", "local"]).map_err(|_| bad())?;
-        let service = Self { service, local, enumeration };
+        let enumeration =
+            Name::from_labels(["_services", "_dns-sd", "_udp", "local"]).map_err(|_| bad())?;
+        let service = Self {
+            service,
+            local,
+            enumeration,
+        };
         // Instances must fit in front of it.
         let longest = "x".repeat(63);
         service.instance(&longest).ok_or_else(bad)?;
@@ -71,11 +81,15 @@ impl Service {
     }
 
     pub(super) fn instance(&self, label: &str) -> Option<Name> {
-        Name::from_labels([label.as_bytes()]).and_then(|name| name.append_domain(&self.service)).ok()
+        Name::from_labels([label.as_bytes()])
+            .and_then(|name| name.append_domain(&self.service))
+            .ok()
     }
 
     pub(super) fn host(&self, label: &str) -> Option<Name> {
-        Name::from_labels([label.as_bytes()]).and_then(|name| name.append_domain(&self.local)).ok()
+        Name::from_labels([label.as_bytes()])
+            .and_then(|name| name.append_domain(&self.local))
+            .ok()
     }
 
     /// The first label of an instance of this service; names of other tags that merely end alike do not count.
@@ -83,7 +97,9 @@ impl Service {
         if name.num_labels() != self.service.num_labels() + 1 || !self.service.zone_of(name) {
             return None;
         }
-        name.iter().next().map(|label| String::from_utf8_lossy(label).into_owned())
+        name.iter()
+            .next()
+            .map(|label| String::from_utf8_lossy(label).into_owned())
     }
 }
 
@@ -113,14 +129,18 @@ pub fn decode(bytes: &[u8]) -> Result<Packet, PacketError> {
     if bytes.len() > MAX_PACKET || announced_records(bytes) > MAX_RECORDS {
         return Err(PacketError::TooLarge);
     }
-    let message = Message::from_vec(bytes).map_err(|error| PacketError::NotDns(error.to_string()))?;
+    let message =
+        Message::from_vec(bytes).map_err(|error| PacketError::NotDns(error.to_string()))?;
     Ok(Packet { message })
 }
 
 /// How many questions and records the header promises.
 fn announced_records(bytes: &[u8]) -> usize {
     let counts = bytes.get(4..HEADER).unwrap_or_default();
-    counts.chunks_exact(2).map(|count| usize::from(u16::from_be_bytes([count[0], count[1]]))).sum()
+    counts
+        .chunks_exact(2)
+        .map(|count| usize::from(u16::from_be_bytes([count[0], count[1]])))
+        .sum()
 }
 
 impl Packet {
@@ -183,12 +203,16 @@ pub struct Advert {
 /// count (network.md 3.4).
 #[must_use]
 pub fn hear(packet: &Packet, service: &Service) -> Heard {
-    Heard { question: question(&packet.message, service), adverts: adverts(&packet.message, service) }
+    Heard {
+        question: question(&packet.message, service),
+        adverts: adverts(&packet.message, service),
+    }
 }
 
 fn question(message: &Message, service: &Service) -> Option<Question> {
     // A probe claims a name and asks nobody (network.md 3.2, 4).
-    let asks = message.metadata.message_type == MessageType::Query && message.authorities.is_empty();
+    let asks =
+        message.metadata.message_type == MessageType::Query && message.authorities.is_empty();
     if !asks {
         return None;
     }
@@ -210,7 +234,10 @@ fn question(message: &Message, service: &Service) -> Option<Question> {
 }
 
 fn known_answers(message: &Message, service: &Service) -> Vec<String> {
-    let pointers = message.answers.iter().filter(|record| record.name == service.service && record.ttl >= KNOWN_TTL);
+    let pointers = message
+        .answers
+        .iter()
+        .filter(|record| record.name == service.service && record.ttl >= KNOWN_TTL);
     pointers
         .filter_map(|record| match &record.data {
             RData::PTR(pointer) => service.instance_label(&pointer.0),
@@ -222,11 +249,20 @@ fn known_answers(message: &Message, service: &Service) -> Vec<String> {
 fn adverts(message: &Message, service: &Service) -> Vec<Advert> {
     let mut adverts: Vec<Advert> = Vec::new();
     for record in message.all_sections() {
-        let Some(label) = described(record, message.metadata.message_type, service) else { continue };
-        let at = adverts.iter().position(|advert| advert.instance == label).unwrap_or_else(|| {
-            adverts.push(Advert { instance: label, ttl: record.ttl, peers: Vec::new() });
-            adverts.len() - 1
-        });
+        let Some(label) = described(record, message.metadata.message_type, service) else {
+            continue;
+        };
+        let at = adverts
+            .iter()
+            .position(|advert| advert.instance == label)
+            .unwrap_or_else(|| {
+                adverts.push(Advert {
+                    instance: label,
+                    ttl: record.ttl,
+                    peers: Vec::new(),
+                });
+                adverts.len() - 1
+            });
         // As a Go peer reads it: the last record decides (network.md 3.3).
         adverts[at].ttl = record.ttl;
         if let RData::TXT(text) = &record.data {
@@ -252,9 +288,15 @@ fn peers_of(text: &TXT) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
     let mut kept = 0;
     for string in &text.txt_data {
-        let text = std::str::from_utf8(string).ok().and_then(|text| text.strip_prefix(ADDR_PREFIX));
-        let Some(Ok(mut addr)) = text.map(str::parse::<Multiaddr>) else { continue };
-        let Some(Protocol::P2p(peer)) = addr.pop() else { return Vec::new() };
+        let text = std::str::from_utf8(string)
+            .ok()
+            .and_then(|text| text.strip_prefix(ADDR_PREFIX));
+        let Some(Ok(mut addr)) = text.map(str::parse::<Multiaddr>) else {
+            continue;
+        };
+        let Some(Protocol::P2p(peer)) = addr.pop() else {
+            return Vec::new();
+        };
         let at = match peers.iter().position(|(known, _)| *known == peer) {
             Some(at) => at,
             None if peers.len() >= MAX_PEERS_PER_INSTANCE => continue,

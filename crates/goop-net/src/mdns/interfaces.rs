@@ -55,8 +55,12 @@ impl Interfaces {
             };
             let usable = InterfaceFlags::UP | InterfaceFlags::RUNNING | InterfaceFlags::MULTICAST;
             let flags = interface.flags;
-            (flags.contains(usable) && !flags.contains(InterfaceFlags::LOOPBACK))
-                .then_some((interface.index?, interface.name, ip, netmask))
+            (flags.contains(usable) && !flags.contains(InterfaceFlags::LOOPBACK)).then_some((
+                interface.index?,
+                interface.name,
+                ip,
+                netmask,
+            ))
         });
         Ok(Self::of(addresses))
     }
@@ -64,9 +68,14 @@ impl Interfaces {
     fn of(addresses: impl IntoIterator<Item = (u32, String, IpAddr, Option<IpAddr>)>) -> Self {
         let mut found = Self::default();
         for (index, name, ip, netmask) in addresses {
-            found.subnets.extend(netmask.map(|netmask| Subnet { ip, netmask }));
+            found
+                .subnets
+                .extend(netmask.map(|netmask| Subnet { ip, netmask }));
             let exit = Exit { name, ip };
-            let chosen = found.exits.entry((index, Family::of(ip))).or_insert_with(|| exit.clone());
+            let chosen = found
+                .exits
+                .entry((index, Family::of(ip)))
+                .or_insert_with(|| exit.clone());
             // The same choice every time, whatever the order the system lists them in.
             if ip < chosen.ip {
                 *chosen = exit;
@@ -107,7 +116,11 @@ mod tests {
 
     fn interfaces(list: &[(u32, &str, &str)]) -> Interfaces {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        Interfaces::of(list.iter().map(|(index, addr, mask)| (*index, format!("if{index}"), ip(addr), Some(ip(mask)))))
+        Interfaces::of(
+            list.iter().map(|(index, addr, mask)| {
+                (*index, format!("if{index}"), ip(addr), Some(ip(mask)))
+            }),
+        )
     }
 
     #[track_caller]
@@ -143,13 +156,23 @@ mod tests {
             (2, "fe80::1", "ffff:ffff:ffff:ffff::"),
             (5, "192.168.1.22", "255.255.255.0"),
         ]);
-        let exits: Vec<_> = interfaces.exits.iter().map(|((index, _), exit)| (*index, exit.ip.to_string())).collect();
+        let exits: Vec<_> = interfaces
+            .exits
+            .iter()
+            .map(|((index, _), exit)| (*index, exit.ip.to_string()))
+            .collect();
         let expected = [(2, "192.168.1.20"), (2, "fe80::1"), (5, "192.168.1.22")];
         assert_eq!(exits, expected.map(|(index, ip)| (index, ip.to_owned())));
     }
 
     #[test]
     fn the_system_can_be_asked() {
-        assert!(Interfaces::look().unwrap().exits.values().all(|exit| !exit.ip.is_loopback()));
+        assert!(
+            Interfaces::look()
+                .unwrap()
+                .exits
+                .values()
+                .all(|exit| !exit.ip.is_loopback())
+        );
     }
 }

@@ -73,7 +73,9 @@ impl Neighbours {
         } else if advert.peers.is_empty() {
             Vec::new()
         } else {
-            let Some(mut news) = self.make_room(source) else { return Vec::new() };
+            let Some(mut news) = self.make_room(source) else {
+                return Vec::new();
+            };
             self.insert(advert, source, now, life);
             news.extend(found(&advert.peers, life));
             news
@@ -81,7 +83,9 @@ impl Neighbours {
     }
 
     fn renew(&mut self, advert: &Advert, now: Instant, life: Duration) -> Vec<News> {
-        let Some(known) = self.known.get_mut(&advert.instance) else { return Vec::new() };
+        let Some(known) = self.known.get_mut(&advert.instance) else {
+            return Vec::new();
+        };
         self.expiry.remove(&(known.until, advert.instance.clone()));
         known.until = now + life;
         self.expiry.insert((known.until, advert.instance.clone()));
@@ -106,7 +110,12 @@ impl Neighbours {
         self.count(&advert.peers);
         *self.sources.entry(source).or_default() += 1;
         self.expiry.insert((until, advert.instance.clone()));
-        let known = Known { source, peers: advert.peers.clone(), until, report_after: now + REPORT_AGAIN };
+        let known = Known {
+            source,
+            peers: advert.peers.clone(),
+            until,
+            report_after: now + REPORT_AGAIN,
+        };
         self.known.insert(advert.instance.clone(), known);
     }
 
@@ -124,8 +133,13 @@ impl Neighbours {
         if *count <= own + 1 {
             return None;
         }
-        let of_loudest = self.known.iter().filter(|(_, known)| known.source == *loudest);
-        let label = of_loudest.min_by_key(|(_, known)| known.until).map(|(label, _)| label.clone())?;
+        let of_loudest = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.source == *loudest);
+        let label = of_loudest
+            .min_by_key(|(_, known)| known.until)
+            .map(|(label, _)| label.clone())?;
         Some(self.forget(&label))
     }
 
@@ -140,7 +154,9 @@ impl Neighbours {
     }
 
     fn forget(&mut self, label: &str) -> Vec<News> {
-        let Some(gone) = self.known.remove(label) else { return Vec::new() };
+        let Some(gone) = self.known.remove(label) else {
+            return Vec::new();
+        };
         self.expiry.remove(&(gone.until, label.to_owned()));
         if let Some(count) = self.sources.get_mut(&gone.source) {
             *count -= 1;
@@ -161,7 +177,9 @@ impl Neighbours {
     fn uncount(&mut self, peers: &[(PeerId, Vec<Multiaddr>)]) -> Vec<News> {
         let mut gone = Vec::new();
         for (peer, _) in peers {
-            let Some(count) = self.described.get_mut(peer) else { continue };
+            let Some(count) = self.described.get_mut(peer) else {
+                continue;
+            };
             *count -= 1;
             if *count == 0 {
                 self.described.remove(peer);
@@ -173,5 +191,14 @@ impl Neighbours {
 }
 
 fn found(peers: &[(PeerId, Vec<Multiaddr>)], ttl: Duration) -> Vec<News> {
-    peers.iter().map(|(peer, addrs)| News::Found(Found { peer: *peer, addrs: addrs.clone(), ttl })).collect()
+    peers
+        .iter()
+        .map(|(peer, addrs)| {
+            News::Found(Found {
+                peer: *peer,
+                addrs: addrs.clone(),
+                ttl,
+            })
+        })
+        .collect()
 }

@@ -71,7 +71,12 @@ impl Discovery {
         let (found, sightings) = mpsc::channel(QUEUE);
         let (health_told, health) = watch::channel(MdnsHealth::default());
         let task = tokio::spawn(Task::new(agent, found, health_told).run(addrs_seen));
-        Self { addrs, sightings, health, task }
+        Self {
+            addrs,
+            sightings,
+            health,
+            task,
+        }
     }
 
     /// Tells where we listen.
@@ -96,7 +101,12 @@ impl Discovery {
 
     /// Says goodbye and ends. Sending some packets takes no time worth a deadline of its own.
     pub async fn shutdown(self) {
-        let Self { addrs, sightings, health: _, task } = self;
+        let Self {
+            addrs,
+            sightings,
+            health: _,
+            task,
+        } = self;
         // The task must not wait for anybody to take what it found.
         drop((addrs, sightings));
         let _ = task.await;
@@ -124,7 +134,14 @@ struct Task {
 
 impl Task {
     fn new(agent: Agent, found: mpsc::Sender<Sighting>, health: watch::Sender<MdnsHealth>) -> Self {
-        Self { agent, found, waiting: BTreeMap::new(), health, sockets: Sockets::default(), say_again: None }
+        Self {
+            agent,
+            found,
+            waiting: BTreeMap::new(),
+            health,
+            sockets: Sockets::default(),
+            say_again: None,
+        }
     }
 
     async fn run(mut self, mut addrs: watch::Receiver<Vec<Multiaddr>>) {
@@ -133,7 +150,10 @@ impl Task {
         let mut look = Instant::now() + LOOK_AGAIN;
         let (mut buffer_v4, mut buffer_v6) = (vec![0; MAX_PACKET + 1], vec![0; MAX_PACKET + 1]);
         loop {
-            let wake = self.say_again.map_or(look, |at| at.min(look)).min(self.agent.next_wake());
+            let wake = self
+                .say_again
+                .map_or(look, |at| at.min(look))
+                .min(self.agent.next_wake());
             let event = tokio::select! {
                 changed = addrs.changed() => if changed.is_ok() { Event::Addresses } else { break },
                 (packet, from) = receive(self.sockets.v4.as_ref(), &mut buffer_v4) => Event::Packet(packet, from),
@@ -187,7 +207,9 @@ impl Task {
                         self.sockets.unicast(&packet, to).await;
                     }
                 }
-                Output::Found(found) => drop(self.waiting.insert(found.peer, Sighting::Found(found))),
+                Output::Found(found) => {
+                    drop(self.waiting.insert(found.peer, Sighting::Found(found)))
+                }
                 Output::Gone(peer) => drop(self.waiting.insert(peer, Sighting::Gone(peer))),
             }
         }
@@ -230,15 +252,22 @@ impl Sockets {
     fn look(&mut self) -> bool {
         self.problems.clear();
         let interfaces = Interfaces::look().unwrap_or_else(|error| {
-            self.problems.insert(format!("the interfaces cannot be listed: {error}"));
+            self.problems
+                .insert(format!("the interfaces cannot be listed: {error}"));
             Interfaces::default()
         });
         self.open_missing(&interfaces);
-        let gone: Vec<_> = self.joined.keys().filter(|key| !interfaces.exits.contains_key(key)).copied().collect();
+        let gone: Vec<_> = self
+            .joined
+            .keys()
+            .filter(|key| !interfaces.exits.contains_key(key))
+            .copied()
+            .collect();
         for key in gone {
             self.leave(key);
         }
-        self.mute.retain(|key, _| interfaces.exits.contains_key(key));
+        self.mute
+            .retain(|key, _| interfaces.exits.contains_key(key));
         let mut is_new = interfaces != self.interfaces;
         for (key, exit) in &interfaces.exits {
             match self.join(*key, exit.ip) {
@@ -246,12 +275,14 @@ impl Sockets {
                 // That there is no socket is a problem told already.
                 None => {}
                 Some(Err(error)) => {
-                    self.problems.insert(format!("{} ({}): {error}", exit.name, exit.ip));
+                    self.problems
+                        .insert(format!("{} ({}): {error}", exit.name, exit.ip));
                 }
             }
         }
         if interfaces.exits.is_empty() {
-            self.problems.insert("no interface with multicast is up".to_owned());
+            self.problems
+                .insert("no interface with multicast is up".to_owned());
         }
         self.interfaces = interfaces;
         is_new
@@ -260,7 +291,12 @@ impl Sockets {
     fn open_missing(&mut self, interfaces: &Interfaces) {
         let has = |family| interfaces.exits.keys().any(|(_, of)| *of == family);
         let mut note = |what: &str, opened: io::Result<UdpSocket>| {
-            opened.map_err(|error| self.problems.insert(format!("{what} on port {PORT}: {error}"))).ok()
+            opened
+                .map_err(|error| {
+                    self.problems
+                        .insert(format!("{what} on port {PORT}: {error}"))
+                })
+                .ok()
         };
         if self.v4.is_none() && has(Family::V4) {
             self.v4 = note("IPv4 multicast", open_v4());
@@ -295,10 +331,21 @@ impl Sockets {
     }
 
     fn health(&self) -> MdnsHealth {
-        let members = self.interfaces.exits.iter().filter(|(key, _)| self.joined.contains_key(key));
+        let members = self
+            .interfaces
+            .exits
+            .iter()
+            .filter(|(key, _)| self.joined.contains_key(key));
         MdnsHealth {
-            interfaces: members.map(|(_, exit)| (exit.name.clone(), exit.ip)).collect(),
-            problems: self.problems.iter().chain(self.mute.values()).cloned().collect(),
+            interfaces: members
+                .map(|(_, exit)| (exit.name.clone(), exit.ip))
+                .collect(),
+            problems: self
+                .problems
+                .iter()
+                .chain(self.mute.values())
+                .cloned()
+                .collect(),
         }
     }
 
@@ -315,7 +362,10 @@ impl Sockets {
                 Ok(()) => drop(self.mute.remove(key)),
                 Err(error) => {
                     tracing::debug!(interface = %exit.name, %error, "a multicast packet was not sent");
-                    self.mute.insert(*key, format!("{} ({}) sends nothing: {error}", exit.name, exit.ip));
+                    self.mute.insert(
+                        *key,
+                        format!("{} ({}) sends nothing: {error}", exit.name, exit.ip),
+                    );
                 }
             }
         }
@@ -336,7 +386,9 @@ impl Sockets {
 }
 
 async fn receive<'a>(socket: Option<&UdpSocket>, buffer: &'a mut [u8]) -> (&'a [u8], SocketAddr) {
-    let Some(socket) = socket else { return std::future::pending().await };
+    let Some(socket) = socket else {
+        return std::future::pending().await;
+    };
     loop {
         match socket.recv_from(buffer).await {
             Ok((length, from)) => return (&buffer[..length], from),
@@ -354,7 +406,11 @@ async fn hand_over(waiting: &mut BTreeMap<PeerId, Sighting>, found: &mpsc::Sende
         return std::future::pending().await;
     }
     match found.reserve().await {
-        Ok(place) => drop(waiting.pop_first().map(|(_, sighting)| place.send(sighting))),
+        Ok(place) => drop(
+            waiting
+                .pop_first()
+                .map(|(_, sighting)| place.send(sighting)),
+        ),
         // The host is going; so are we in a moment.
         Err(_) => std::future::pending().await,
     }

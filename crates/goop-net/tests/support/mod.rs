@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use goop_identity::Keypair;
 use goop_net::{
-    Caller, Discovery, Listen, LocalProfile, Net, NetConfig, PeerId, RouteLimits, Router, Stream, StreamProtocol,
-    Transports, content,
+    Caller, Discovery, Listen, LocalProfile, Net, NetConfig, PeerId, RouteLimits, Router, Stream,
+    StreamProtocol, Transports, content,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -28,11 +28,17 @@ pub fn config() -> NetConfig {
 }
 
 pub fn config_of(keypair: &Keypair) -> NetConfig {
-    NetConfig { keypair: keypair.clone(), ..config() }
+    NetConfig {
+        keypair: keypair.clone(),
+        ..config()
+    }
 }
 
 pub fn over(transports: Transports) -> NetConfig {
-    NetConfig { transports, ..config() }
+    NetConfig {
+        transports,
+        ..config()
+    }
 }
 
 /// A host that listens and says its name.
@@ -44,12 +50,21 @@ pub async fn start(config: NetConfig, router: Router, name: &'static str) -> Net
     let router = router.route(content, RouteLimits::default(), say);
     let net = Net::start(config, router).await.unwrap();
     net.announce(profile(name));
-    within("listening", net.listening().wait_for(|addrs| !addrs.is_empty())).await.unwrap();
+    within(
+        "listening",
+        net.listening().wait_for(|addrs| !addrs.is_empty()),
+    )
+    .await
+    .unwrap();
     net
 }
 
 pub fn profile(name: &str) -> LocalProfile {
-    LocalProfile { label: name.to_owned(), version: "1.2.3".to_owned(), ..LocalProfile::default() }
+    LocalProfile {
+        label: name.to_owned(),
+        version: "1.2.3".to_owned(),
+        ..LocalProfile::default()
+    }
 }
 
 /// Tells `a` where `b` is.
@@ -59,18 +74,28 @@ pub async fn introduce(a: &Net, b: &Net) {
 
 /// Two connected hosts over the same transports, the second one with `router`.
 pub async fn pair(transports: Transports, router: Router) -> (Net, Net) {
-    let (a, b) = (start(over(transports), Router::new(), "A").await, start(over(transports), router, "B").await);
+    let (a, b) = (
+        start(over(transports), Router::new(), "A").await,
+        start(over(transports), router, "B").await,
+    );
     connect(&a, &b).await;
     (a, b)
 }
 
 pub async fn connect(a: &Net, b: &Net) {
     introduce(a, b).await;
-    eventually("a connection", || a.is_connected(&b.local_peer_id()) && b.is_connected(&a.local_peer_id())).await;
+    eventually("a connection", || {
+        a.is_connected(&b.local_peer_id()) && b.is_connected(&a.local_peer_id())
+    })
+    .await;
 }
 
 pub async fn stop(nets: impl IntoIterator<Item = Net>) {
-    futures::future::join_all(nets.into_iter().map(async |net| net.shutdown(PATIENCE).await)).await;
+    futures::future::join_all(
+        nets.into_iter()
+            .map(async |net| net.shutdown(PATIENCE).await),
+    )
+    .await;
 }
 
 /// The result of a future, or a failed test.
@@ -96,8 +121,15 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub async fn row(net: &Net, peer: PeerId, what: &str, wished: impl Fn(&goop_net::PeerRow) -> bool) {
     let mut changes = net.changes();
     let seen = changes.wait_for(|rows| rows.iter().any(|row| row.id == peer && wished(row)));
-    let seen = tokio::time::timeout(PATIENCE, seen).await.map(|seen| seen.is_ok());
-    assert_eq!(seen, Ok(true), "{what}; the table says {:?}", net.peer(&peer));
+    let seen = tokio::time::timeout(PATIENCE, seen)
+        .await
+        .map(|seen| seen.is_ok());
+    assert_eq!(
+        seen,
+        Ok(true),
+        "{what}; the table says {:?}",
+        net.peer(&peer)
+    );
 }
 
 /// Sends back what comes, to the end.

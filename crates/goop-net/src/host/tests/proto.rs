@@ -28,7 +28,12 @@ fn take_varint(bytes: &mut &[u8]) -> u64 {
 
 /// A field of bytes.
 pub(super) fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    [
+        varint(number << 3 | 2),
+        varint(bytes.len() as u64),
+        bytes.to_vec(),
+    ]
+    .concat()
 }
 
 /// A message with its length before it.
@@ -58,13 +63,22 @@ pub(super) fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
 
 /// All values of one field.
 pub(super) fn all(message: &[u8], number: u64) -> Vec<Vec<u8>> {
-    fields(message).into_iter().filter(|(found, _)| *found == number).map(|(_, value)| value).collect()
+    fields(message)
+        .into_iter()
+        .filter(|(found, _)| *found == number)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// The value of a field that is there once.
 pub(super) fn one(message: &[u8], number: u64) -> Vec<u8> {
     let values = all(message, number);
-    assert_eq!(values.len(), 1, "field {number} of {}", hex::encode(message));
+    assert_eq!(
+        values.len(),
+        1,
+        "field {number} of {}",
+        hex::encode(message)
+    );
     values.into_iter().next().unwrap()
 }
 
@@ -92,7 +106,9 @@ pub(super) fn published(by: &Keypair, number: u64, topic: &str, data: &[u8]) -> 
         field(4, topic.as_bytes()),
     ]
     .concat();
-    let signature = by.sign(&[b"libp2p-pubsub:".as_slice(), &message].concat()).unwrap();
+    let signature = by
+        .sign(&[b"libp2p-pubsub:".as_slice(), &message].concat())
+        .unwrap();
     framed(&field(2, &[message, field(5, &signature)].concat()))
 }
 

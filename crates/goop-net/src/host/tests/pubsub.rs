@@ -18,13 +18,15 @@ const TOPIC: &str = "goop.presence.v1";
 async fn neighbour(keypair: Keypair) -> (RawPeer, Net, Stream) {
     let raw = RawPeer::start(keypair, &[MESH]).await;
     let net = host().await;
-    raw.dial(net.local_peer_id(), net.listen_addrs()[0].clone()).await;
+    raw.dial(net.local_peer_id(), net.listen_addrs()[0].clone())
+        .await;
     let stream = raw.open(net.local_peer_id(), MESH).await;
     (raw, net, stream)
 }
 
 fn shown(net: &Net, peer: PeerId) -> Option<(String, bool)> {
-    net.peer(&peer).map(|row| (row.content, row.offline_since.is_none()))
+    net.peer(&peer)
+        .map(|row| (row.content, row.offline_since.is_none()))
 }
 
 fn record(kind: PresenceKind, peer: PeerId, name: &str) -> Vec<u8> {
@@ -37,17 +39,28 @@ fn record(kind: PresenceKind, peer: PeerId, name: &str) -> Vec<u8> {
 async fn honest_word(keypair: &Keypair, net: &Net, stream: &mut Stream, number: u64) {
     let me = keypair.public().to_peer_id();
     let name = format!("honest {number}");
-    let frame = published(keypair, number, TOPIC, &record(PresenceKind::Update, me, &name));
+    let frame = published(
+        keypair,
+        number,
+        TOPIC,
+        &record(PresenceKind::Update, me, &name),
+    );
     stream.write_all(&frame).await.unwrap();
     stream.flush().await.unwrap();
-    eventually("an honest word", || shown(net, me) == Some((name.clone(), true))).await;
+    eventually("an honest word", || {
+        shown(net, me) == Some((name.clone(), true))
+    })
+    .await;
 }
 
 #[test]
 fn recorded_ids_and_signatures_are_computed_the_same_way() {
     let frames = recorded("pubsub/frames.jsonl");
-    let messages: Vec<_> =
-        frames.iter().filter_map(|frame| frame["decoded"]["publish"].as_array()).flatten().collect();
+    let messages: Vec<_> = frames
+        .iter()
+        .filter_map(|frame| frame["decoded"]["publish"].as_array())
+        .flatten()
+        .collect();
     assert!(messages.len() > 20);
     for message in messages {
         let (from, number) = (bytes(&message["from_hex"]), bytes(&message["seqno_hex"]));
@@ -55,7 +68,10 @@ fn recorded_ids_and_signatures_are_computed_the_same_way() {
         assert_eq!(id, bytes(&message["message_id_hex"]));
         let key = recorded_key(message["from"].as_str().unwrap());
         assert_eq!(key.public().to_peer_id().to_bytes(), from);
-        assert!(key.public().verify(&bytes(&message["signed_bytes_hex"]), &bytes(&message["signature_hex"])));
+        assert!(key.public().verify(
+            &bytes(&message["signed_bytes_hex"]),
+            &bytes(&message["signature_hex"])
+        ));
     }
 }
 
@@ -70,18 +86,31 @@ async fn what_a_go_peer_published_is_taken_in() {
         stream.write_all(&bytes(&frame["frame_hex"])).await.unwrap();
         stream.flush().await.unwrap();
         for message in frame["decoded"]["publish"].as_array().into_iter().flatten() {
-            let peer = recorded_key(message["from"].as_str().unwrap()).public().to_peer_id();
-            let said = PresenceMessage::from_json(message["data"].as_str().unwrap().as_bytes()).unwrap();
+            let peer = recorded_key(message["from"].as_str().unwrap())
+                .public()
+                .to_peer_id();
+            let said =
+                PresenceMessage::from_json(message["data"].as_str().unwrap().as_bytes()).unwrap();
             let online = said.kind != PresenceKind::Offline;
-            eventually("a row", || net.peer(&peer).is_some_and(|row| row.offline_since.is_none() == online)).await;
+            eventually("a row", || {
+                net.peer(&peer)
+                    .is_some_and(|row| row.offline_since.is_none() == online)
+            })
+            .await;
             let row = net.peer(&peer).unwrap();
             if online {
-                assert_eq!((&row.content, &row.email, &row.avatar_hash), (&said.content, &said.email, &said.avatar_hash));
+                assert_eq!(
+                    (&row.content, &row.email, &row.avatar_hash),
+                    (&said.content, &said.email, &said.avatar_hash)
+                );
             }
             seen.push((row.content, online));
         }
     }
-    assert!(seen.contains(&("Alice".to_owned(), true)) && seen.contains(&("Alice".to_owned(), false)), "{seen:?}");
+    assert!(
+        seen.contains(&("Alice".to_owned(), true)) && seen.contains(&("Alice".to_owned(), false)),
+        "{seen:?}"
+    );
     assert!(seen.iter().any(|(name, _)| name == "Carol"), "{seen:?}");
 }
 
@@ -100,8 +129,16 @@ async fn what_we_publish_is_what_a_go_peer_expects() {
             let subscriptions = all(&rpc, 1);
             // Before any record, as a Go peer does; ours has two more fields, which it does not know.
             subscribed_first |= !subscriptions.is_empty();
-            assert!(subscriptions.iter().all(|subscription| one(subscription, 1) == [1]));
-            assert!(subscriptions.iter().all(|subscription| one(subscription, 2) == TOPIC.as_bytes()));
+            assert!(
+                subscriptions
+                    .iter()
+                    .all(|subscription| one(subscription, 1) == [1])
+            );
+            assert!(
+                subscriptions
+                    .iter()
+                    .all(|subscription| one(subscription, 2) == TOPIC.as_bytes())
+            );
             if let Some(message) = all(&rpc, 2).into_iter().next() {
                 assert!(subscribed_first);
                 let number = one(&message, 3);
@@ -113,20 +150,37 @@ async fn what_we_publish_is_what_a_go_peer_expects() {
     assert_eq!(one(&message, 1), me.to_bytes());
     assert_eq!(number.len(), 8);
     assert_eq!(one(&message, 4), TOPIC.as_bytes());
-    assert_eq!(all(&message, 6), Vec::<Vec<u8>>::new(), "no key: it is in the peer id");
-    let unsigned =
-        [field(1, &one(&message, 1)), field(2, &one(&message, 2)), field(3, &number), field(4, TOPIC.as_bytes())].concat();
+    assert_eq!(
+        all(&message, 6),
+        Vec::<Vec<u8>>::new(),
+        "no key: it is in the peer id"
+    );
+    let unsigned = [
+        field(1, &one(&message, 1)),
+        field(2, &one(&message, 2)),
+        field(3, &number),
+        field(4, TOPIC.as_bytes()),
+    ]
+    .concat();
     let signed = [b"libp2p-pubsub:".as_slice(), &unsigned].concat();
     let key = libp2p::identity::PublicKey::try_decode_protobuf(&me.to_bytes()[2..]).unwrap();
     assert!(key.verify(&signed, &one(&message, 5)));
     let said = PresenceMessage::from_json(&one(&message, 2)).unwrap();
-    assert_eq!((said.kind, said.peer, said.content.as_str()), (PresenceKind::Online, me, "Host"));
+    assert_eq!(
+        (said.kind, said.peer, said.content.as_str()),
+        (PresenceKind::Online, me, "Host")
+    );
     net.shutdown(super::PATIENCE).await;
     within("the last word", async {
         loop {
             let rpc = next_frame(&mut from).await;
-            let records = all(&rpc, 2).into_iter().map(|message| PresenceMessage::from_json(&one(&message, 2)).unwrap());
-            if records.into_iter().any(|said| said.kind == PresenceKind::Offline && said.peer == me) {
+            let records = all(&rpc, 2)
+                .into_iter()
+                .map(|message| PresenceMessage::from_json(&one(&message, 2)).unwrap());
+            if records
+                .into_iter()
+                .any(|said| said.kind == PresenceKind::Offline && said.peer == me)
+            {
                 break;
             }
         }
@@ -139,13 +193,30 @@ async fn a_record_counts_only_if_its_signer_is_the_peer_it_speaks_of() {
     let (forger, victim) = (Keypair::generate_ed25519(), PeerId::random());
     let (_raw, net, mut stream) = neighbour(forger.clone()).await;
     honest_word(&forger, &net, &mut stream, 1).await;
-    for (number, kind) in (2..).zip([PresenceKind::Online, PresenceKind::Update, PresenceKind::Offline]) {
-        stream.write_all(&published(&forger, number, TOPIC, &record(kind, victim, "Mallory"))).await.unwrap();
+    for (number, kind) in (2..).zip([
+        PresenceKind::Online,
+        PresenceKind::Update,
+        PresenceKind::Offline,
+    ]) {
+        stream
+            .write_all(&published(
+                &forger,
+                number,
+                TOPIC,
+                &record(kind, victim, "Mallory"),
+            ))
+            .await
+            .unwrap();
     }
     honest_word(&forger, &net, &mut stream, 10).await;
     assert_eq!(net.peer(&victim), None);
     // Nor may it take the host offline for itself.
-    let about_us = published(&forger, 11, TOPIC, &record(PresenceKind::Offline, net.local_peer_id(), ""));
+    let about_us = published(
+        &forger,
+        11,
+        TOPIC,
+        &record(PresenceKind::Offline, net.local_peer_id(), ""),
+    );
     stream.write_all(&about_us).await.unwrap();
     honest_word(&forger, &net, &mut stream, 12).await;
     assert_eq!(net.peers().len(), 1);
@@ -155,14 +226,37 @@ async fn a_record_counts_only_if_its_signer_is_the_peer_it_speaks_of() {
 async fn wrong_signatures_and_nonsense_are_dropped() {
     let key = Keypair::generate_ed25519();
     let (raw, net, mut stream) = neighbour(key.clone()).await;
-    let good = published(&key, 1, TOPIC, &record(PresenceKind::Online, raw.id, "unsigned"));
+    let good = published(
+        &key,
+        1,
+        TOPIC,
+        &record(PresenceKind::Online, raw.id, "unsigned"),
+    );
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     stream.write_all(&bad).await.unwrap();
-    for (number, data) in (2..).zip([b"".as_slice(), b"{}", b"null", b"[1", &[0xff; 300], &vec![b'{'; 100_000]]) {
-        stream.write_all(&published(&key, number, TOPIC, data)).await.unwrap();
+    for (number, data) in (2..).zip([
+        b"".as_slice(),
+        b"{}",
+        b"null",
+        b"[1",
+        &[0xff; 300],
+        &vec![b'{'; 100_000],
+    ]) {
+        stream
+            .write_all(&published(&key, number, TOPIC, data))
+            .await
+            .unwrap();
     }
-    stream.write_all(&published(&key, 20, "another topic", &record(PresenceKind::Online, raw.id, "x"))).await.unwrap();
+    stream
+        .write_all(&published(
+            &key,
+            20,
+            "another topic",
+            &record(PresenceKind::Online, raw.id, "x"),
+        ))
+        .await
+        .unwrap();
     honest_word(&key, &net, &mut stream, 21).await;
     assert_eq!(net.peers().len(), 1);
 }
@@ -214,5 +308,8 @@ async fn a_peer_with_two_connections_gets_one_pubsub_stream_and_a_new_one_when_t
     to.write_all(&subscribed(TOPIC)).await.unwrap();
     to.flush().await.unwrap();
     let mut second = raw.accept(MESH).await;
-    within("a record", async { while all(&next_frame(&mut second).await, 2).is_empty() {} }).await;
+    within("a record", async {
+        while all(&next_frame(&mut second).await, 2).is_empty() {}
+    })
+    .await;
 }

@@ -49,16 +49,24 @@ impl RawPeer {
         let router = protocols.iter().fold(Router::new(), |router, protocol| {
             let protocol = StreamProtocol::new(protocol);
             let (given, name) = (given.clone(), protocol.clone());
-            router.route(protocol, RouteLimits::default(), move |_: Caller, stream: Stream| {
-                let _ = given.send((name.clone(), stream));
-                std::future::ready(())
-            })
+            router.route(
+                protocol,
+                RouteLimits::default(),
+                move |_: Caller, stream: Stream| {
+                    let _ = given.send((name.clone(), stream));
+                    std::future::ready(())
+                },
+            )
         });
         let links = Arc::new(Links::default());
         let behaviour = streams::Behaviour::new(router.start(), links.clone());
         let mut swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .with_tcp(
+                tcp::Config::default(),
+                noise::Config::new,
+                yamux::Config::default,
+            )
             .unwrap()
             .with_dns_config(dns::ResolverConfig::default(), dns::ResolverOpts::default())
             .with_websocket(noise::Config::new, yamux::Config::default)
@@ -80,31 +88,68 @@ impl RawPeer {
                 }
             }
         });
-        let addr = within("an address", addr.wait_for(Option::is_some)).await.unwrap().clone().unwrap();
+        let addr = within("an address", addr.wait_for(Option::is_some))
+            .await
+            .unwrap()
+            .clone()
+            .unwrap();
         let (unused, _) = mpsc::channel(1);
-        let opener = Opener { me: id, links: links.clone(), commands: unused.downgrade() };
-        Self { id, addr, links, inbound, opener, orders, _unused: unused, task }
+        let opener = Opener {
+            me: id,
+            links: links.clone(),
+            commands: unused.downgrade(),
+        };
+        Self {
+            id,
+            addr,
+            links,
+            inbound,
+            opener,
+            orders,
+            _unused: unused,
+            task,
+        }
     }
 
     /// Makes one more connection.
     pub(super) async fn dial(&self, peer: PeerId, addr: Multiaddr) {
         let before = self.connections(peer);
         self.order(move |swarm| {
-            swarm.dial(DialOpts::unknown_peer_id().address(addr).allocate_new_port().build()).unwrap();
+            swarm
+                .dial(
+                    DialOpts::unknown_peer_id()
+                        .address(addr)
+                        .allocate_new_port()
+                        .build(),
+                )
+                .unwrap();
         });
         super::eventually("a connection", || self.connections(peer) > before).await;
     }
 
     pub(super) fn connections(&self, peer: PeerId) -> usize {
-        self.links.snapshot().iter().find(|(known, _)| *known == peer).map_or(0, |(_, links)| links.len())
+        self.links
+            .snapshot()
+            .iter()
+            .find(|(known, _)| *known == peer)
+            .map_or(0, |(_, links)| links.len())
     }
 
-    pub(super) fn order(&self, order: impl FnOnce(&mut Swarm<streams::Behaviour>) + Send + 'static) {
+    pub(super) fn order(
+        &self,
+        order: impl FnOnce(&mut Swarm<streams::Behaviour>) + Send + 'static,
+    ) {
         self.orders.send(Box::new(order)).unwrap();
     }
 
     pub(super) async fn open(&self, peer: PeerId, protocol: &'static str) -> Stream {
-        within("a stream", self.opener.open(peer, &[StreamProtocol::new(protocol)])).await.unwrap().1
+        within(
+            "a stream",
+            self.opener.open(peer, &[StreamProtocol::new(protocol)]),
+        )
+        .await
+        .unwrap()
+        .1
     }
 
     /// The next stream of a protocol that was opened to us.
