@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::run::{cargo, run, target_dir};
+use crate::run::{cargo, root, run, target_dir};
 use crate::setup;
 
 /// Milliseconds of random input for each decoder in an ordinary test run.
@@ -67,7 +67,13 @@ pub(crate) fn bench(name: Option<&str>) -> Result<()> {
     ]))?;
     let built = target_dir().join("release");
     let mut command = Command::new(built.join("goop-bench"));
-    command.arg("--bin-dir").arg(&built).args(name);
+    command.arg("--bin-dir").arg(&built);
+    match name {
+        Some(name) => command.arg(name),
+        None => command
+            .arg("--write")
+            .arg(root().join("docs/performance.md")),
+    };
     run(&mut command)
 }
 
