@@ -28,8 +28,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Questions of our own that nobody else's replaces: those that find the neighbours of a newcomer.
 const OWN_QUESTIONS: u32 = 3;
-/// After so many questions of others in place of ours we ask again ourselves: theirs may not reach everybody.
-const MOST_YIELDED: u32 = 3;
+/// After so many questions left to others we ask again ourselves: theirs may not reach everybody. On a large network
+/// it is one of every four neighbours who asks in turn.
+const LEFT_TO_OTHERS: usize = 3;
+/// See [`LEFT_TO_OTHERS`].
+const ASKERS: usize = 4;
 /// At most one answer of a kind to everybody in this time. Whoever asks meanwhile gets the next one.
 const ANSWER_GAP: Duration = Duration::from_millis(20);
 /// The same question comes over IPv4 and IPv6 and on every interface we share with the asker; one answer is enough.
@@ -106,7 +109,8 @@ pub struct Agent {
     next_query: Instant,
     pause: Duration,
     asked: u32,
-    yielded: u32,
+    left_to_others: usize,
+    others_asked: Option<Instant>,
     own_query: Option<(Instant, u16)>,
     /// By [`Kind`].
     replies: [Reply; KINDS.len()],
@@ -137,7 +141,8 @@ impl Agent {
             next_query: now,
             pause: FIRST_PAUSE,
             asked: 0,
-            yielded: 0,
+            left_to_others: 0,
+            others_asked: None,
             own_query: None,
             replies: Default::default(),
             unicasts: Bucket::new(UNICAST_BURST, UNICAST_EVERY, now),
@@ -260,16 +265,29 @@ impl Agent {
     }
 
     fn ask(&mut self, now: Instant) -> Option<Output> {
+        self.next_query = now + self.pause;
+        if self.others_ask(now) {
+            self.left_to_others += 1;
+            return None;
+        }
         let id = self.rng.random();
         self.own_query = Some((now, id));
         self.asked += 1;
-        self.yielded = 0;
-        self.next_query = now + self.pause;
+        self.left_to_others = 0;
         self.pause = self
             .pause
             .mul_f64(self.rng.random_range(1.5..2.5))
             .min(LONGEST_PAUSE);
         multicast(advert::query(&self.service, id))
+    }
+
+    /// Whether somebody else lately asked everybody what we would ask: the answers reached us too (RFC 6762, 7.3).
+    fn others_ask(&self, now: Instant) -> bool {
+        let most = LEFT_TO_OTHERS.max(self.neighbours.len() / ASKERS);
+        let lately = self
+            .others_asked
+            .is_some_and(|at| now.saturating_duration_since(at) < self.pause.mul_f64(0.75));
+        self.asked >= OWN_QUESTIONS && self.left_to_others < most && lately
     }
 
     fn announce(&mut self, now: Instant, outputs: &mut Vec<Output>) {
@@ -319,7 +337,7 @@ impl Agent {
             return None;
         }
         if question.about == About::Service && !question.unicast && question.known.is_empty() {
-            self.share_question(now);
+            self.others_asked = Some(now);
         }
         let kind = self.kind_of(question)?;
         let Reply { last, due } = self.replies[kind as usize];
@@ -368,14 +386,6 @@ impl Agent {
             sum.wrapping_mul(31).wrapping_add(byte.into())
         });
         within.mul_f64(f64::from(place) / f64::from(u32::MAX))
-    }
-
-    /// Somebody else asked everybody what we would ask: the answers reach us too (RFC 6762, 7.3).
-    fn share_question(&mut self, now: Instant) {
-        if self.asked >= OWN_QUESTIONS && self.yielded < MOST_YIELDED {
-            self.yielded += 1;
-            self.next_query = now + self.pause;
-        }
     }
 
     fn reply(&mut self, kind: Kind, id: u16, now: Instant) -> Option<Output> {
