@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 const PORT: u16 = 9515;
 const SOON: Duration = Duration::from_secs(15);
@@ -89,14 +90,24 @@ fn hyper_connector() -> hyper_util::client::legacy::connect::HttpConnector {
     hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
+/// The text of an element as soon as there is one.
 async fn text_of(client: &Client, css: &str) -> Result<String> {
-    let element = client
-        .wait()
-        .at_most(SOON)
-        .for_element(Locator::Css(css))
-        .await
-        .with_context(|| format!("no {css}"))?;
-    Ok(element.text().await?)
+    let deadline = Instant::now() + SOON;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let element = client
+            .wait()
+            .at_most(left)
+            .for_element(Locator::Css(css))
+            .await
+            .with_context(|| format!("no {css}"))?;
+        match element.text().await {
+            Ok(text) => return Ok(text),
+            // A live page drew it anew in between.
+            Err(error) if error.is_stale_element_reference() && Instant::now() < deadline => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The owner sees the neighbour, visits it, and every page shows something; nothing breaks the pages' own policy.
@@ -151,6 +162,39 @@ async fn live(client: &Client, script: &Value) -> Result<()> {
         ))
         .await?;
     text_of(client, ".empty").await.context("an unknown peer")?;
+    timeout(SOON, many_tabs(client, &origin))
+        .await
+        .context("with many tabs open the pages stand still")?
+}
+
+/// A browser opens six connections to one server; pages that hold one each would leave none for a seventh tab, and
+/// pages that it keeps for "back" none for anybody.
+async fn many_tabs(client: &Client, origin: &str) -> Result<()> {
+    for _ in 0..8 {
+        let tab = client.new_window(true).await?;
+        client.switch_to_window(tab.handle).await?;
+        client.goto(&format!("{origin}/peers")).await?;
+        text_of(client, "#link-state[data-state=\"live\"]").await?;
+    }
+    for path in [
+        "/self", "/logs", "/peers", "/logs", "/peers", "/logs", "/self", "/peers",
+    ] {
+        client.goto(&format!("{origin}{path}")).await?;
+        text_of(client, "#link-state[data-state=\"live\"]").await?;
+    }
+    client.back().await?;
+    client.back().await?;
+    text_of(client, ".log tbody tr").await?;
+    text_of(client, "#link-state[data-state=\"live\"]").await?;
+    // The tab with the stream goes; another takes it over.
+    let tabs = client.windows().await?;
+    let (first, rest) = tabs.split_first().context("no tab")?;
+    client.switch_to_window(first.clone()).await?;
+    client.close_window().await?;
+    for tab in rest {
+        client.switch_to_window(tab.clone()).await?;
+        text_of(client, "#link-state[data-state=\"live\"]").await?;
+    }
     Ok(())
 }
 

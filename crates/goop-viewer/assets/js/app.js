@@ -61,6 +61,14 @@ document.addEventListener('click', (event) => {
   go(link.href);
 });
 addEventListener('popstate', show);
+// A page that the browser keeps for "back" must not keep connections.
+addEventListener('pagehide', () => {
+  leave();
+  leave = () => {};
+});
+addEventListener('pageshow', ({ persisted }) => {
+  if (persisted) show();
+});
 
 export function setTheme(theme) {
   if (theme === 'dark' || theme === 'light') document.documentElement.dataset.theme = theme;
@@ -89,8 +97,9 @@ async function begin() {
   try {
     const session = await get('/api/session');
     if (!localStorage.getItem('theme')) setTheme(session.theme);
-    await refresh();
+    // In this order nothing is missed in between.
     connect(showState);
+    await refresh();
     checkOrigins(session);
   } catch (error) {
     const note = document.getElementById('link-state');

@@ -18,3 +18,19 @@ export function toast(text) {
   document.getElementById('toasts').append(note);
   setTimeout(() => note.remove(), 5000);
 }
+
+/** Shows `nodes` in `parent` and keeps every child that looks the same: what is being clicked or read stays in place. */
+export function fillWith(parent, nodes, key) {
+  const old = new Map([...parent.children].map((node) => [key(node), node]));
+  const kept = nodes.map((node) => {
+    const before = old.get(key(node));
+    return before?.isEqualNode(node) ? before : node;
+  });
+  const stays = new Set(kept);
+  for (const node of [...parent.children]) if (!stays.has(node)) node.remove();
+  let next = parent.firstElementChild;
+  for (const node of kept) {
+    if (node === next) next = next.nextElementSibling;
+    else parent.insertBefore(node, next);
+  }
+}

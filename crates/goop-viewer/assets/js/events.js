@@ -1,5 +1,10 @@
-// Live events. The browser reconnects by itself and says the last event it saw, so nothing in between is missed;
-// a `reset` means that too much was missed and the state has to be asked for again.
+// Live events. However many tabs are open, one of them holds the stream and tells the others: a browser opens only six
+// connections to one server, and a tab that waits for the seventh shows nothing. The browser reconnects by itself and
+// says the last event it saw; a `reset` means that too much was missed and the state has to be asked for again.
+
+const NAME = 'goop2-events';
+/** Milliseconds until a stream that the server refused is asked for again. */
+const RETRY = 3000;
 
 const listeners = new Set();
 
@@ -13,24 +18,75 @@ function tell(event) {
   for (const listener of listeners) listener(event);
 }
 
-/** Opens the stream; `onState('live' | 'lost' | 'refused')` follows the connection. */
+/** Follows the events from here on; `onState('live' | 'lost')` follows the connection. */
 export function connect(onState) {
-  const source = new EventSource('/api/mq/events');
-  let wasLost = false;
-  source.addEventListener('connected', () => {
-    onState('live');
-    if (wasLost) tell({ topic: 'reset' });
-    wasLost = false;
+  let leave = join(onState);
+  // A page that the browser keeps for "back" must not keep a connection.
+  addEventListener('pagehide', () => leave());
+  addEventListener('pageshow', ({ persisted }) => {
+    if (!persisted) return;
+    leave = join(onState);
+    tell({ topic: 'reset' });
   });
-  source.addEventListener('message', (event) => {
-    const { msg } = JSON.parse(event.data);
-    if (msg) tell({ topic: msg.topic, payload: msg.payload });
+}
+
+/** Takes part: whoever gets the lock opens the stream, the others hear what it says. Gives back how to stop. */
+function join(onState) {
+  const channel = new BroadcastChannel(NAME);
+  const gone = new AbortController();
+  let state = null;
+  const hear = (message) => {
+    if (message.state) onState(message.state);
+    if (message.event) tell(message.event);
+  };
+  channel.addEventListener('message', ({ data }) => {
+    if (data.ask && state) channel.postMessage({ state });
+    hear(data);
   });
-  source.addEventListener('reset', () => tell({ topic: 'reset' }));
-  source.addEventListener('error', () => {
-    wasLost = true;
-    onState('lost');
-    // A server that was restarted answers the browser's own retries; one that refused us does not.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(onState), 3000);
+  channel.postMessage({ ask: true });
+  const lead = () => new Promise((done) => {
+    const close = open((message) => {
+      state = message.state ?? state;
+      hear(message);
+      channel.postMessage(message);
+    });
+    gone.signal.addEventListener('abort', () => {
+      close();
+      done();
+    });
   });
+  // The request ends with an error when we leave before it was our turn.
+  navigator.locks.request(NAME, { signal: gone.signal }, lead).catch(() => {});
+  return () => {
+    gone.abort();
+    channel.close();
+  };
+}
+
+/** Opens the stream and says what comes; gives back how to close it. */
+function open(say) {
+  let source;
+  let retry;
+  function start() {
+    source = new EventSource('/api/mq/events');
+    source.addEventListener('connected', () => {
+      say({ state: 'live' });
+      say({ event: { topic: 'reset' } });
+    });
+    source.addEventListener('message', ({ data }) => {
+      const { msg } = JSON.parse(data);
+      if (msg) say({ event: { topic: msg.topic, payload: msg.payload } });
+    });
+    source.addEventListener('reset', () => say({ event: { topic: 'reset' } }));
+    source.addEventListener('error', () => {
+      say({ state: 'lost' });
+      // A server that was restarted answers the browser's own retries; one that refused us does not.
+      if (source.readyState === EventSource.CLOSED) retry = setTimeout(start, RETRY);
+    });
+  }
+  start();
+  return () => {
+    clearTimeout(retry);
+    source.close();
+  };
 }

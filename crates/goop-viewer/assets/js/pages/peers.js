@@ -1,7 +1,7 @@
 // Peers: who is here, live. Search, favourites, the way to each site.
 
 import { get, post } from '../api.js';
-import { el, toast } from '../dom.js';
+import { el, fillWith, toast } from '../dom.js';
 import { everybody, label, watch } from '../people.js';
 import { avatar, empty, presence } from '../components/parts.js';
 
@@ -53,9 +53,9 @@ export async function show(main) {
     const found = all.filter((peer) => `${peer.name} ${peer.email} ${peer.id}`.toLowerCase().includes(wanted));
     const held = document.activeElement?.closest?.('.peer')?.dataset.peer;
     const place = held && [...document.activeElement.closest('.peer').querySelectorAll('a, button')].indexOf(document.activeElement);
-    list.replaceChildren(...found.map(row));
+    fillWith(list, found.map(row), (node) => node.dataset.peer);
     // Whoever stood on a row with the keyboard still stands there.
-    if (held) list.querySelector(`[data-peer="${held}"]`)?.querySelectorAll('a, button')[place]?.focus();
+    if (held && !list.contains(document.activeElement)) list.querySelector(`[data-peer="${held}"]`)?.querySelectorAll('a, button')[place]?.focus();
     if (all.length === 0) nothing.replaceChildren(empty(strings.nobody, strings.nobodyText));
     else if (found.length === 0) nothing.replaceChildren(empty(strings.noMatch, strings.noMatchText));
     else nothing.replaceChildren();
