@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::{FileReader, SiteBody};
 use crate::path::SitePath;
-use crate::site::{Content, Site, SiteError, SiteFile};
+use crate::site::{Content, Said, Site, SiteError, SiteFile};
 use crate::types::is_compressible;
 
 /// Below this, compressing costs more than it saves.
@@ -46,9 +46,8 @@ pub fn answer(file: SiteFile, headers: &HeaderMap) -> Response<SiteBody> {
         && let Content::Memory(kept) = &file.content
         && let Some(gzip) = kept.gzip()
     {
-        let etag = format!("{}-gz\"", file.etag.trim_end_matches('"'));
-        let mut response = describe(&file, &etag, true);
-        if not_modified(&file, &etag, headers) {
+        let mut response = describe(&file, &kept.said.packed_etag, &kept.said.modified, true);
+        if not_modified(&file, &kept.said.packed_etag, headers) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
@@ -59,9 +58,12 @@ pub fn answer(file: SiteFile, headers: &HeaderMap) -> Response<SiteBody> {
         *response.body_mut() = gzip.clone().into();
         return response;
     }
-    let etag = file.etag.clone();
-    let mut response = describe(&file, &etag, packable);
-    if not_modified(&file, &etag, headers) {
+    let said = match &file.content {
+        Content::Memory(kept) => kept.said.clone(),
+        Content::File(_) => Said::of(&file.etag, file.modified),
+    };
+    let mut response = describe(&file, &said.etag, &said.modified, packable);
+    if not_modified(&file, &said.etag, headers) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
@@ -95,18 +97,20 @@ pub fn answer(file: SiteFile, headers: &HeaderMap) -> Response<SiteBody> {
     response
 }
 
-fn describe(file: &SiteFile, etag: &str, varies: bool) -> Response<SiteBody> {
+fn describe(
+    file: &SiteFile,
+    etag: &HeaderValue,
+    modified: &HeaderValue,
+    varies: bool,
+) -> Response<SiteBody> {
     let mut response = Response::new(SiteBody::Empty);
     let headers = response.headers_mut();
-    headers.reserve(8);
+    // With what a caller may add.
+    headers.reserve(12);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.content_type));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Ok(etag) = HeaderValue::from_str(etag) {
-        headers.insert(ETAG, etag);
-    }
-    if let Ok(modified) = HeaderValue::from_str(&httpdate::fmt_http_date(file.modified)) {
-        headers.insert(LAST_MODIFIED, modified);
-    }
+    headers.insert(ETAG, etag.clone());
+    headers.insert(LAST_MODIFIED, modified.clone());
     if varies {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
@@ -142,9 +146,10 @@ fn accepts_gzip(accepted: &HeaderValue) -> bool {
 }
 
 /// RFC 9110, 13.2.2: the validator decides; the date only where none was sent.
-fn not_modified(file: &SiteFile, etag: &str, headers: &HeaderMap) -> bool {
+fn not_modified(file: &SiteFile, etag: &HeaderValue, headers: &HeaderMap) -> bool {
     if let Some(known) = headers.get(IF_NONE_MATCH) {
-        return known.to_str().is_ok_and(|known| matches_etag(known, etag));
+        let known = known.to_str().ok().zip(etag.to_str().ok());
+        return known.is_some_and(|(known, etag)| matches_etag(known, etag));
     }
     let since = headers
         .get(IF_MODIFIED_SINCE)
@@ -157,7 +162,9 @@ fn not_modified(file: &SiteFile, etag: &str, headers: &HeaderMap) -> bool {
 /// Weak comparison against a list of validators (RFC 9110, 8.8.3.2).
 #[must_use]
 pub fn matches_etag(known: &str, etag: &str) -> bool {
-    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    fn bare(tag: &str) -> &str {
+        tag.trim().trim_start_matches("W/")
+    }
     known
         .split(',')
         .any(|tag| tag.trim() == "*" || bare(tag) == bare(etag))

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
+use http::HeaderValue;
 use lru::LruCache;
 
 use crate::path::{PathError, SitePath};
@@ -81,11 +82,35 @@ pub struct Kept {
     stamp: Stamp,
     etag: Arc<str>,
     modified: SystemTime,
+    /// What answers say of it, ready made.
+    pub(crate) said: Said,
     content_type: &'static str,
     peer_type: &'static str,
     /// Its bytes.
     pub bytes: Bytes,
     gzip: OnceLock<Option<Bytes>>,
+}
+
+/// A file's validators as header values.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) etag: HeaderValue,
+    /// Of the compressed bytes.
+    pub(crate) packed_etag: HeaderValue,
+    pub(crate) modified: HeaderValue,
+}
+
+impl Said {
+    pub(crate) fn of(etag: &str, modified: SystemTime) -> Self {
+        let value = |text: &str| {
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        Self {
+            etag: value(etag),
+            packed_etag: value(&format!("{}-gz\"", etag.trim_end_matches('"'))),
+            modified: value(&httpdate::fmt_http_date(modified)),
+        }
+    }
 }
 
 impl Kept {
@@ -107,6 +132,7 @@ fn compress(bytes: &[u8]) -> Option<Bytes> {
 /// What tells two states of a file apart. The time of the last status change cannot be set back by a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
+    device: u64,
     inode: u64,
     len: u64,
     modified: i128,
@@ -120,10 +146,25 @@ impl Stamp {
         let nanos =
             |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
+            device: meta.dev(),
             inode: meta.ino(),
             len: meta.len(),
             modified: nanos(meta.mtime(), meta.mtime_nsec()),
             changed: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    #[cfg(unix)]
+    // The fields' types differ from system to system.
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    fn of_stat(stat: &rustix::fs::Stat) -> Self {
+        let nanos = |seconds: i128, nanos: i128| seconds * 1_000_000_000 + nanos;
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            len: stat.st_size as u64,
+            modified: nanos(i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
+            changed: nanos(i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
         }
     }
 
@@ -136,6 +177,7 @@ impl Stamp {
         let nanos = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let modified = nanos.map_or(0, |since| since.as_nanos() as i128);
         Self {
+            device: 0,
             inode: 0,
             len: meta.len(),
             modified,
@@ -219,29 +261,63 @@ impl Site {
         {
             return Err(SiteError::Forbidden);
         }
-        let meta = self.inner.root.metadata(path).map_err(not_served)?;
-        if !meta.is_file() {
-            return Err(SiteError::NotFound);
+        match self.kept(path) {
+            Some(kept) => Ok(SiteFile::in_memory(kept)),
+            None => self.read(path),
         }
-        let stamp = Stamp::of(&meta);
-        if let Some(kept) = self.kept(path, &stamp) {
-            return Ok(SiteFile::in_memory(kept));
-        }
-        self.read(path)
     }
 
-    fn kept(&self, path: &Path, stamp: &Stamp) -> Option<Arc<Kept>> {
-        let mut cache = self
+    /// What is kept of a file that is still the same.
+    fn kept(&self, path: &Path) -> Option<Arc<Kept>> {
+        let kept = self
             .inner
             .cache
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let kept = cache.files.get(path)?;
-        if kept.stamp == *stamp {
-            return Some(kept.clone());
+            .unwrap_or_else(PoisonError::into_inner)
+            .files
+            .get(path)
+            .cloned()?;
+        if self.stamp(path) == Some(kept.stamp) {
+            return Some(kept);
         }
-        cache.forget(path);
+        self.inner
+            .cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(path);
         None
+    }
+
+    /// The state of the file that is at `path` now.
+    ///
+    /// This look may leave the site through a folder that became a link, where opening would not; but it only compares
+    /// with a file that was opened within the site, device and inode included, and gives nothing away.
+    #[cfg(unix)]
+    fn stamp(&self, path: &Path) -> Option<Stamp> {
+        let plain = rustix::fs::statat(
+            &self.inner.root,
+            path,
+            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .ok()?;
+        if rustix::fs::FileType::from_raw_mode(plain.st_mode).is_file() {
+            return Some(Stamp::of_stat(&plain));
+        }
+        // A link within the site: the careful way.
+        self.inner
+            .root
+            .metadata(path)
+            .ok()
+            .map(|meta| Stamp::of(&meta))
+    }
+
+    #[cfg(not(unix))]
+    fn stamp(&self, path: &Path) -> Option<Stamp> {
+        self.inner
+            .root
+            .metadata(path)
+            .ok()
+            .map(|meta| Stamp::of(&meta))
     }
 
     fn read(&self, path: &Path) -> Result<SiteFile, SiteError> {
@@ -276,9 +352,11 @@ impl Site {
                 .map_err(SiteError::Io)?
                 == stamp
                 && bytes.len() as u64 == stamp.len;
+            let etag = stamp.etag();
             let kept = Arc::new(Kept {
                 stamp,
-                etag: stamp.etag(),
+                said: Said::of(&etag, modified(&meta)),
+                etag,
                 modified: modified(&meta),
                 content_type: types::content_type(path, &bytes, Audience::Browser),
                 peer_type: types::content_type(path, &bytes, Audience::Peer),

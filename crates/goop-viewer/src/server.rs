@@ -341,18 +341,23 @@ async fn answer(shared: &Arc<Shared>, kind: Listener, request: Request<Incoming>
     }
 }
 
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+/// What proxies add. A person's own browser sends none of them.
+static PROXY_HEADERS: [HeaderName; 8] = [
+    http::header::FORWARDED,
+    http::header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-real-ip"),
+];
+
 fn asked<'a>(method: &Method, authority: Option<&'a str>, headers: &'a HeaderMap) -> Asked<'a> {
-    const PROXY_HEADERS: [&str; 8] = [
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-forwarded-server",
-        "x-forwarded-port",
-        "x-real-ip",
-        "via",
-    ];
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     Asked {
         is_read: matches!(*method, Method::GET | Method::HEAD),
         host: headers
@@ -360,10 +365,10 @@ fn asked<'a>(method: &Method, authority: Option<&'a str>, headers: &'a HeaderMap
             .and_then(|host| host.to_str().ok())
             .or(authority),
         origin: headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()),
-        fetch_site: text("sec-fetch-site"),
-        fetch_mode: text("sec-fetch-mode"),
-        fetch_dest: text("sec-fetch-dest"),
-        proxied: PROXY_HEADERS.iter().any(|name| headers.contains_key(*name)),
+        fetch_site: text(&FETCH_SITE),
+        fetch_mode: text(&FETCH_MODE),
+        fetch_dest: text(&FETCH_DEST),
+        proxied: PROXY_HEADERS.iter().any(|name| headers.contains_key(name)),
     }
 }
 
