@@ -66,8 +66,35 @@ pub fn run_to_exit(options: &Options) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", in_words(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The error and its causes. Many errors name their cause themselves; nobody needs to read it twice.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("busy")
+            .context("a.txt cannot be written: busy")
+            .context("not saved");
+        assert_eq!(in_words(&error), "not saved: a.txt cannot be written: busy");
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
+use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -109,8 +110,10 @@ pub(crate) struct Host {
     probing: JoinSet<(PeerId, bool)>,
     /// Who waits for a probe.
     curious: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
+    /// Older connections of peers that made a new one, being asked whether they still work.
+    doubted: JoinSet<(ConnectionId, bool)>,
     /// Connections that missed a ping.
-    silent: HashSet<libp2p::swarm::ConnectionId>,
+    silent: HashSet<ConnectionId>,
     saving: Saving,
     /// What others are told that we listen on.
     published: Vec<Multiaddr>,
@@ -186,6 +189,7 @@ impl Host {
             probes: Probes::default(),
             probing: JoinSet::new(),
             curious: HashMap::new(),
+            doubted: JoinSet::new(),
             silent: HashSet::new(),
             saving: Saving::new(directory),
             published: Vec::new(),
@@ -239,6 +243,7 @@ impl Host {
                 Ok(()) = self.say.changed() => self.heed(),
                 sighting = next_sighting(self.mdns.as_mut()) => self.on_sighting(sighting),
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
+                Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
                 () = self.saving.finished() => {}
                 () = &mut sleep => self.tick(Instant::now()),
             }
@@ -432,6 +437,7 @@ impl Host {
             let _ = reply.send(Err(OpenError::Closed));
         }
         self.probing.shutdown().await;
+        self.doubted.shutdown().await;
         let begun = tokio::time::Instant::now();
         let mdns = self.mdns.take();
         let goodbye = async {

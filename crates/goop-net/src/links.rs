@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::PeerId;
+use crate::content;
 use crate::host::Command;
 use crate::stream::{Stream, Ticket};
 
@@ -112,6 +113,15 @@ impl Link {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Whether the other side still answers. Agreeing on a protocol takes it, whatever it says to ours.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        let asked = self.open([StreamProtocol::new(content::PROTOCOL)].into());
+        matches!(
+            timeout(within, asked).await,
+            Ok(Some(Ok(_) | Err(OpenError::NotSpoken)))
+        )
+    }
+
     /// `None` when the connection ended before a stream came.
     async fn open(
         &self,
@@ -204,6 +214,19 @@ impl Links {
         self.read()
             .get(peer)
             .is_some_and(|connected| connected.links.iter().any(|link| link.streams() > 0))
+    }
+
+    /// The direct connections of a peer, except one.
+    pub(crate) fn other_direct(&self, peer: &PeerId, except: ConnectionId) -> Vec<Link> {
+        let peers = self.read();
+        let links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links
+            .filter(|link| !link.relayed && link.id != except)
+            .cloned()
+            .collect()
     }
 
     /// Connected peers.

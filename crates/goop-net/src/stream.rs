@@ -1,14 +1,19 @@
 //! A stream to another peer, as every protocol sees it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+
+/// Most bytes that one read takes.
+const READ: usize = 256 * 1024;
+/// Most bytes of several pieces that are joined for one write: an answer's head with a small body.
+const JOINED: usize = 64 * 1024;
 
 /// The libp2p stream under a [`Stream`].
 pub(crate) type Raw = Compat<libp2p::Stream>;
@@ -117,11 +122,17 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.raw()?.poll_read(cx, buf)
+        // libp2p reads into initialised memory. A caller with a large buffer (hyper's grows to 400 KiB) would have all of
+        // it zeroed for every read.
+        let room = buf.remaining().min(READ);
+        let space = buf.initialize_unfilled_to(room);
+        let raw = self.raw()?.get_mut().get_mut();
+        let read = ready!(futures::AsyncRead::poll_read(Pin::new(raw), cx, space))?;
+        buf.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
-// No vectored writes: each would become a frame of its own, so callers (hyper) do better with one buffer.
 impl AsyncWrite for Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -129,6 +140,30 @@ impl AsyncWrite for Stream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.raw()?.poll_write(cx, buf)
+    }
+
+    /// Each write becomes a frame of its own: pieces that fit together are one, a large piece is not copied.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_empty());
+        let Some(first) = pieces.next() else {
+            return Poll::Ready(Ok(0));
+        };
+        let total = first.len() + pieces.clone().map(|piece| piece.len()).sum::<usize>();
+        if total == first.len() || total > JOINED {
+            return self.raw()?.poll_write(cx, first);
+        }
+        let mut joined = Vec::with_capacity(total);
+        joined.extend_from_slice(first);
+        pieces.for_each(|piece| joined.extend_from_slice(piece));
+        self.raw()?.poll_write(cx, &joined)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,5 +1,6 @@
 //! Sites as browsers see them: `/p/<peer-id>/…`, each on an origin of its own (viewer-api.md 7, design 4).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,6 +18,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::server::Shared;
 
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Where sites begin.
 const PREFIX: &str = "/p/";
 
@@ -98,11 +100,11 @@ async fn serve_file(shared: &Shared, parts: &Parts, peer: PeerId, url: &SiteUrl<
     let Some(rest) = url.rest else {
         return redirect(StatusCode::FOUND, &format!("{PREFIX}{}/", url.id));
     };
-    let path: Vec<u8> = percent_encoding::percent_decode_str(rest).collect();
+    let path: Cow<'_, [u8]> = percent_encoding::percent_decode_str(rest).into();
     let mut response = if peer == shared.context.net.local_peer_id() {
         own_file(shared, parts, &path)
     } else {
-        neighbours_file(shared, parts, peer, path).await
+        neighbours_file(shared, parts, peer, path.into_owned()).await
     };
     secure(shared, &mut response);
     response
@@ -174,7 +176,7 @@ fn secure(shared: &Shared, response: &mut Response) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(
-        HeaderName::from_static("cross-origin-resource-policy"),
+        RESOURCE_POLICY.clone(),
         HeaderValue::from_static("same-origin"),
     );
 }

@@ -113,6 +113,37 @@ impl Host {
     }
 }
 
+/// Something mounted over a path for a while, in the mount namespace of this program only.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    /// A disk of 256 KiB at a folder.
+    pub(crate) fn small(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        sh(&format!(
+            "mount -t tmpfs -o size=256k tmpfs '{}'",
+            folder.display()
+        ))?;
+        Ok(Self(folder.to_owned()))
+    }
+
+    /// A file that nobody can write or replace, not even root.
+    pub(crate) fn read_only(file: &Path) -> Result<Self> {
+        let path = file.display();
+        sh(&format!("mount --bind '{path}' '{path}'"))?;
+        let mount = Self(file.to_owned());
+        sh(&format!("mount -o remount,bind,ro '{path}'"))?;
+        Ok(mount)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // A program that still runs there keeps it until it ends.
+        let _ = sh(&format!("umount --lazy '{}'", self.0.display()));
+    }
+}
+
 /// Runs `ip` with words.
 pub(crate) fn ip(words: &str) -> Result<()> {
     let output = Command::new("ip")

@@ -43,6 +43,12 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Lan,
             bad_input::damaged,
         ),
+        scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
+        scenario(
+            "a read-only goop.json is left alone",
+            Kind::Lan,
+            bad_input::read_only,
+        ),
         scenario(
             "kill -9 at any moment leaves a folder that starts",
             Kind::Lan,

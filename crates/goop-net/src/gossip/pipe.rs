@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::task::{Context, Poll};
 
-use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::handler::ConnectionEvent;
 use libp2p::swarm::{
@@ -28,7 +28,7 @@ type Outbound = <Inner as ConnectionHandler>::OutboundProtocol;
 pub(crate) struct OnePipe {
     inner: gossipsub::Behaviour,
     /// Direct connections of each peer; the first one has the pipe.
-    direct: HashMap<PeerId, Vec<ConnectionId>>,
+    direct: HashMap<PeerId, Vec<(ConnectionId, ConnectedPoint)>>,
     relayed: HashSet<ConnectionId>,
     successors: VecDeque<(PeerId, ConnectionId)>,
 }
@@ -45,6 +45,25 @@ impl OnePipe {
 
     pub(crate) fn gossip(&mut self) -> &mut gossipsub::Behaviour {
         &mut self.inner
+    }
+
+    /// Has gossipsub say again what we listen to. It says so once to each peer; but who comes on a new stream may have
+    /// started anew and know nothing.
+    fn introduce_again(
+        &mut self,
+        peer_id: PeerId,
+        connection_id: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        let event = ConnectionEstablished {
+            peer_id,
+            connection_id,
+            endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        };
+        self.inner
+            .on_swarm_event(FromSwarm::ConnectionEstablished(event));
     }
 
     fn pipe(&self, peer: &PeerId, inner: Inner) -> THandler<Self> {
@@ -104,7 +123,7 @@ impl NetworkBehaviour for OnePipe {
                 }
                 let direct = self.direct.entry(established.peer_id).or_default();
                 let other_established = direct.len();
-                direct.push(established.connection_id);
+                direct.push((established.connection_id, established.endpoint.clone()));
                 let event = ConnectionEstablished {
                     other_established,
                     ..established
@@ -119,15 +138,14 @@ impl NetworkBehaviour for OnePipe {
                 let Some(direct) = self.direct.get_mut(&closed.peer_id) else {
                     return;
                 };
-                let had_the_pipe = direct.first() == Some(&closed.connection_id);
-                direct.retain(|connection| *connection != closed.connection_id);
+                let had_the_pipe = direct
+                    .first()
+                    .is_some_and(|(first, _)| *first == closed.connection_id);
+                direct.retain(|(connection, _)| *connection != closed.connection_id);
                 let remaining_established = direct.len();
-                match direct.first() {
-                    Some(next) if had_the_pipe => {
-                        self.successors.push_back((closed.peer_id, *next))
-                    }
-                    Some(_) => {}
-                    None => drop(self.direct.remove(&closed.peer_id)),
+                let next = direct.first().cloned();
+                if next.is_none() {
+                    self.direct.remove(&closed.peer_id);
                 }
                 let event = ConnectionClosed {
                     remaining_established,
@@ -135,6 +153,10 @@ impl NetworkBehaviour for OnePipe {
                 };
                 self.inner
                     .on_swarm_event(FromSwarm::ConnectionClosed(event));
+                if let Some((next, endpoint)) = next.filter(|_| had_the_pipe) {
+                    self.successors.push_back((closed.peer_id, next));
+                    self.introduce_again(closed.peer_id, next, &endpoint);
+                }
             }
             FromSwarm::AddressChange(change) if self.relayed.contains(&change.connection_id) => {}
             other => self.inner.on_swarm_event(other),

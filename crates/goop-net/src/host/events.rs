@@ -1,6 +1,6 @@
 //! What the swarm reports, and what of it goes into the values.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use libp2p::core::ConnectedPoint;
@@ -14,6 +14,10 @@ use crate::presence::Refused;
 use crate::table::Source;
 use crate::{address, identify};
 
+/// How long an old connection may take to answer when a new one came. A LAN answers in milliseconds, the other side of
+/// the world in a third of this; a live connection that is closed by mistake costs a transfer.
+const DOUBT: Duration = Duration::from_secs(1);
+
 impl Host {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
@@ -21,9 +25,13 @@ impl Host {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::ConnectionEstablished {
-                peer_id, endpoint, ..
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
             } => {
                 self.on_connected(peer_id, &endpoint);
+                self.doubt_others(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -76,6 +84,26 @@ impl Host {
             self.changed(change);
         }
         self.answer_waiting(&peer, &Ok(()));
+    }
+
+    /// Nobody dials a peer it is connected with: who dials us again may have been killed, with its old connections still
+    /// looking alive from here. They are asked; what does not answer is closed, and the next one takes its place.
+    fn doubt_others(&mut self, peer: PeerId, new: ConnectionId, endpoint: &ConnectedPoint) {
+        if endpoint.is_dialer() || address::is_relayed(endpoint.get_remote_address()) {
+            return;
+        }
+        for link in self.links.other_direct(&peer, new) {
+            self.doubted
+                .spawn(async move { (link.id, link.answers(DOUBT).await) });
+        }
+    }
+
+    pub(super) fn on_doubt(&mut self, connection: ConnectionId, answers: bool) {
+        if !answers && self.swarm.close_connection(connection) {
+            metrics::counter!("goop_net_connections_dead").increment(1);
+            // It may know nothing of us any more.
+            self.presence.greet(Instant::now());
+        }
     }
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, remaining: u32) {

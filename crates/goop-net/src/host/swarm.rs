@@ -35,8 +35,8 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// As long as a Go peer waits for its own (network.md 2.2).
 const PING_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes a QUIC stream may have in flight, which is also what either side buffers for a reader that pauses. It fills a
-/// gigabit at 25 ms.
-const QUIC_STREAM_WINDOW: u32 = 3 * 1024 * 1024;
+/// gigabit at 20 ms.
+const QUIC_STREAM_WINDOW: u32 = 2_560 * 1024;
 /// All streams of a QUIC connection together.
 const QUIC_WINDOW: u32 = 2 * QUIC_STREAM_WINDOW;
 /// A QUIC connection without a sign of life is gone after this (milliseconds); it asks for one every 5 s.

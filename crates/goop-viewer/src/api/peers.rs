@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use goop_identity::Profile;
 use goop_identity::label::parse_peer_id;
-use goop_net::PeerRow;
+use goop_net::{FavoriteError, PeerRow};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,13 @@ pub(crate) async fn favorite(State(shared): State<Arc<Shared>>, body: Bytes) -> 
     };
     match shared.context.net.set_favorite(peer, change.favorite).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "failed to update"),
+        Err(FavoriteError::UnknownPeer) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, "failed to update")
+        }
+        Err(failure @ FavoriteError::NotSaved(_)) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("failed to update: {failure}"),
+        ),
     }
 }
 

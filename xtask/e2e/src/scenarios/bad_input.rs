@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Mount};
 use crate::peer::{Peer, copy_tree, curl, tail};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -100,6 +100,95 @@ pub(super) fn damaged(lab: &Lab) -> Result<()> {
         fs::read_to_string(grace.dir.join("goop.json"))? == "{\"profile\":{\"label\":\"Gr",
         "goop.json was changed"
     );
+    Ok(())
+}
+
+/// A full disk is said, what was saved stays, and everything works again when there is room.
+pub(super) fn full_disk(lab: &Lab) -> Result<()> {
+    let mut grace = Peer::new(lab, &lab.host(2)?, "Grace")?;
+    grace.start()?;
+    let friend = grace.id()?;
+    let _disk = Mount::small(&lab.folder().join("Ada"))?;
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    ada.start()?;
+    let id = ada.id()?;
+    ada.wait_here(&friend, SOON)?;
+    let before = fs::read(ada.dir.join("goop.json"))?;
+    fill(&ada.dir)?;
+    let favorite = format!("{{\"peer_id\":\"{friend}\",\"favorite\":true}}");
+    for (path, body) in [
+        ("/api/settings/quick", "{\"label\":\"Ada the second\"}"),
+        ("/api/peers/favorite", &favorite),
+    ] {
+        let answer = ada.post(path, body)?;
+        ensure!(
+            answer.status == 500 && answer.text().contains("No space left"),
+            "{path} answered {} {}",
+            answer.status,
+            answer.text()
+        );
+    }
+    ensure!(
+        fs::read(ada.dir.join("goop.json"))? == before,
+        "goop.json was changed"
+    );
+    ensure!(
+        ada.visit(&id, "", &[])?.text().contains("Hello from Ada"),
+        "the own site is gone"
+    );
+    ada.end("KILL", SOON)?;
+    fails_saying(&mut ada, "No space left")?;
+    fs::remove_file(ada.dir.join("filler"))?;
+    ada.start()?;
+    ensure!(ada.id()? == id, "the peer id changed");
+    ada.wait_here(&friend, SOON)?;
+    ensure!(
+        ada.post("/api/peers/favorite", &favorite)?.status == 200,
+        "the favourite"
+    );
+    ensure!(
+        ada.get("/api/self")?.json()?["label"] == "Ada",
+        "the name was lost"
+    );
+    Ok(())
+}
+
+/// Writes until the disk is full.
+fn fill(dir: &Path) -> Result<()> {
+    use std::io::Write;
+    let mut filler = fs::File::create(dir.join("filler"))?;
+    loop {
+        match filler.write(&[0; 512]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A goop.json that nobody may write is enough to be online; a change is refused and says why.
+pub(super) fn read_only(lab: &Lab) -> Result<()> {
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    let file = ada.dir.join("goop.json");
+    let locked = Mount::read_only(&file)?;
+    // Its first start makes keys that it must keep.
+    fails_saying(&mut ada, "goop.json cannot be written")?;
+    drop(locked);
+    ada.start()?;
+    ada.end("INT", SOON)?;
+    let _locked = Mount::read_only(&file)?;
+    let before = fs::read(&file)?;
+    ada.start()?;
+    let answer = ada.post("/api/settings/quick", "{\"label\":\"Ada the second\"}")?;
+    ensure!(
+        answer.status == 500 && answer.text().contains("goop.json"),
+        "it answered {} {}",
+        answer.status,
+        answer.text()
+    );
+    ensure!(fs::read(&file)? == before, "goop.json was changed");
+    let now = ada.get("/api/self")?.json()?;
+    ensure!(now["label"] == "Ada", "what was not saved is shown: {now}");
     Ok(())
 }
 

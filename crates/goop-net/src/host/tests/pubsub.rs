@@ -1,15 +1,20 @@
 //! Presence over GossipSub with recorded Go peers (fixtures/wire/pubsub/frames.jsonl) and with forgers.
 
+use std::time::{Duration, Instant};
+
 use goop_identity::Keypair;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
+use libp2p::multiaddr::Protocol;
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::proto::{all, field, next_frame, one, published, subscribed};
 use super::raw::RawPeer;
 use super::{bytes, eventually, host, recorded, recorded_key, within};
 use crate::gossip::message_id;
 use crate::stream::Stream;
-use crate::{Net, PeerId};
+use crate::{Multiaddr, Net, PeerId};
 
 const MESH: &str = "/meshsub/1.1.0";
 const TOPIC: &str = "goop.presence.v1";
@@ -312,4 +317,66 @@ async fn a_peer_with_two_connections_gets_one_pubsub_stream_and_a_new_one_when_t
         while all(&next_frame(&mut second).await, 2).is_empty() {}
     })
     .await;
+}
+
+/// Passes bytes on between whoever connects and `to`, until it is told to stop; the sockets stay open.
+async fn wire_that_can_go_dead(to: &Multiaddr) -> (Multiaddr, watch::Sender<bool>) {
+    let to = {
+        let parts: Vec<_> = to.iter().collect();
+        let [Protocol::Ip4(ip), Protocol::Tcp(port)] = parts.as_slice() else {
+            panic!("{to}")
+        };
+        (*ip, *port)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (dead, mut told) = watch::channel(false);
+    tokio::spawn(async move {
+        let (mut here, _) = listener.accept().await.unwrap();
+        let mut there = TcpStream::connect(to).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+            _ = told.wait_for(|dead| *dead) => {}
+        }
+        std::future::pending::<()>().await;
+    });
+    (format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap(), dead)
+}
+
+/// A peer that was killed and starts again is still connected as far as we can see. It must not wait until the old
+/// connection is found dead to hear of us.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_starts_again_hears_us_although_its_old_connection_looks_alive() {
+    let key = Keypair::generate_ed25519();
+    let mut raw = RawPeer::start(key.clone(), &[MESH]).await;
+    let net = host().await;
+    net.go_online();
+    let (peer, addr) = (net.local_peer_id(), net.listen_addrs()[0].clone());
+    let (wire, dead) = wire_that_can_go_dead(&addr).await;
+    raw.dial(peer, wire).await;
+    let _first = raw.accept(MESH).await;
+    let mut to = raw.open(peer, MESH).await;
+    to.write_all(&subscribed(TOPIC)).await.unwrap();
+    to.flush().await.unwrap();
+    dead.send_replace(true);
+    raw.dial(peer, addr).await;
+    let mut to = raw.open(peer, MESH).await;
+    to.write_all(&subscribed(TOPIC)).await.unwrap();
+    to.flush().await.unwrap();
+    let start = Instant::now();
+    let mut second = raw.accept(MESH).await;
+    let (mut subscriptions, mut records) = (0, 0);
+    within("a subscription and a record", async {
+        while subscriptions == 0 || records == 0 {
+            let frame = next_frame(&mut second).await;
+            subscriptions += all(&frame, 1).len();
+            records += all(&frame, 2).len();
+        }
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }
