@@ -14,12 +14,14 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
+    /// Names of namespaces are files below /run. Ours are seen by nobody else, and an ordinary user can make them.
+    pub(crate) fn enter() -> Result<()> {
+        sh("mount -t tmpfs tmpfs /run && mkdir /run/netns")
+    }
+
     /// An empty LAN.
     pub(crate) fn new(bins: &Path) -> Result<Self> {
-        let _ = std::fs::create_dir_all("/run/netns");
-        // Names of namespaces are files there; ours must not be seen outside. A second mount over it does no harm.
         ip("-Version")?;
-        sh("mountpoint -q /run/netns || mount -t tmpfs tmpfs /run/netns")?;
         // A namespace ends a moment after it was deleted, and its cables with it; ours are pulled first.
         sh(
             "for v in $(ip -o link | sed 's/^[0-9]*: //; s/[@:].*//' | grep '^v[0-9]'); do ip link del $v; done; \

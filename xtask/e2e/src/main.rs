@@ -127,6 +127,7 @@ fn run(args: &Args) -> Result<()> {
     if chosen.is_empty() {
         bail!("no scenario matches");
     }
+    lab::Lab::enter().context("a place for the names of private networks")?;
     let mut failed = Vec::new();
     for scenario in &chosen {
         let start = Instant::now();
