@@ -7,6 +7,7 @@ mod checks;
 mod dist;
 mod run;
 mod setup;
+mod vendor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ enum Command {
     Fuzz(Fuzz),
     Ci(Ci),
     Dist(Dist),
+    Vendor(Vendor),
 }
 
 /// Install what the tests need (Debian and Ubuntu, as root or with sudo); elsewhere print the exact command.
@@ -102,6 +104,11 @@ struct Ci {}
 #[argh(subcommand, name = "dist")]
 struct Dist {}
 
+/// Bundle the JavaScript of others that the pages use, in the versions xtask/vendor pins (needs npm; rarely run).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "vendor")]
+struct Vendor {}
+
 fn main() -> ExitCode {
     let args: Args = argh::from_env();
     let done = match args.command {
@@ -113,6 +120,7 @@ fn main() -> ExitCode {
         Command::Fuzz(fuzz) => checks::fuzz(fuzz.target.as_deref(), fuzz.seconds),
         Command::Ci(_) => checks::ci(),
         Command::Dist(_) => dist::build(),
+        Command::Vendor(_) => vendor::build(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
