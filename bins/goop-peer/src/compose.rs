@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
-use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, DATA_FOLDER, PeerFolder};
+use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
 use goop_identity::{Identity, Profile};
 use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
+use goop_site::store::Store;
 use goop_site::{Site, Visitor};
 use goop_viewer::{Context, LogRing, Viewer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -22,6 +23,8 @@ use crate::{LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
+/// What was deleted from the site and can be brought back.
+const BIN: &str = "data/bin";
 /// Minutes an offline peer is listed where the setting makes no sense (peer-directory.md 6.2).
 const DEFAULT_GRACE_MIN: i64 = 15;
 /// What identify says about this program.
@@ -89,6 +92,7 @@ struct Peer {
     identity: Identity,
     avatar: AvatarFile,
     served: Served,
+    store: Store,
     net: Net,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
@@ -109,9 +113,15 @@ impl Peer {
             &config.lua.script_dir,
             &config.paths.site_source,
             &config.paths.site_stage,
+            // Whoever makes the whole peer folder the site must not publish its keys.
+            &config.identity.key_file,
+            &DATA_FOLDER.to_owned(),
+            &CONFIG_FILE.to_owned(),
         ];
         let hidden = hidden.map(|path| folder.resolve(path));
-        let site = Site::open(&site_root, &hidden)
+        let opened = Site::open(&site_root, &hidden)
+            .and_then(|site| Ok((site, Store::open(&site_root, &folder.root().join(BIN))?)));
+        let (site, store) = opened
             .with_context(|| format!("the site folder {} cannot be opened", site_root.display()))?;
         let avatar = AvatarFile::open(&folder.root().join(AVATAR_FILE));
         let served = Served {
@@ -129,6 +139,7 @@ impl Peer {
             config: folder.config().clone(),
             avatar,
             served,
+            store,
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
@@ -148,6 +159,8 @@ impl Peer {
             config: self.config.clone(),
             net: self.net.clone(),
             site: self.served.site.clone(),
+            store: self.store.clone(),
+            folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),
             neighbours: Arc::new(Neighbourhood {
                 visitor: self.visitor.clone(),

@@ -8,6 +8,7 @@
 //! | [`protocol`] | `/goop/site/1.0.0`, both ends |
 //! | [`avatar`] | `/goop/avatar/1.0.0`, both ends, and the pictures of others |
 //! | [`http`] | HTTP over libp2p, serving side |
+//! | [`store`] | changing the own site: list, read, write, move, delete and bring back, search |
 //! | [`Visitor`] | fetching from a neighbour, by whatever it speaks |
 
 pub mod avatar;
@@ -18,6 +19,7 @@ pub mod path;
 pub mod protocol;
 pub mod respond;
 mod site;
+pub mod store;
 pub mod types;
 mod visitor;
 

@@ -1,6 +1,9 @@
 //! The JSON API of the control origin, and the part of it that site pages may use.
 
 mod avatars;
+mod config;
+mod files;
+mod folders;
 mod live;
 mod logs;
 mod peers;
@@ -29,6 +32,10 @@ pub(crate) use peers::{Guest, guest_self};
 const MAX_JSON: usize = 64 * 1024;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
+/// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
+const MAX_TEXT: usize = 6 * goop_site::store::MAX_EDITED as usize + MAX_JSON;
+/// Largest file that is uploaded into the site. It is written as it comes.
+const MAX_FILE: usize = 1024 * 1024 * 1024;
 /// How long a body may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -40,6 +47,7 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
         (name = "avatars", description = "Pictures"),
         (name = "logs", description = "What the program says"),
         (name = "settings", description = "goop.json"),
+        (name = "site", description = "Files of the own site"),
         (name = "live", description = "Events as they happen")
     )
 )]
@@ -68,12 +76,39 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(settings::quick))
         .routes(routes!(settings::quick_get))
         .routes(routes!(settings::origins))
+        .routes(routes!(config::all, config::change))
+        .routes(routes!(folders::browse))
+        .routes(routes!(folders::set_split))
+        .routes(routes!(files::list))
+        .routes(routes!(files::content))
+        .routes(routes!(files::mkdir))
+        .routes(routes!(files::rename))
+        .routes(routes!(files::copy))
+        .routes(routes!(files::delete))
+        .routes(routes!(files::undo))
+        .routes(routes!(files::upload_local))
+        .routes(routes!(files::search))
         .routes(routes!(live::events))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(avatars::upload))
                 .layer(DefaultBodyLimit::max(MAX_UPLOAD)),
+        )
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(files::save))
+                .route("/edit/save", axum::routing::post(files::form_save))
+                .route("/edit/mkdir", axum::routing::post(files::form_mkdir))
+                .route("/edit/new", axum::routing::post(files::form_new))
+                .route("/edit/delete", axum::routing::post(files::form_delete))
+                .route("/edit/rename", axum::routing::post(files::form_rename))
+                .layer(DefaultBodyLimit::max(MAX_TEXT)),
+        )
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(files::upload))
+                .layer(DefaultBodyLimit::max(MAX_FILE)),
         )
         .split_for_parts();
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();

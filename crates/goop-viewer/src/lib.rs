@@ -26,6 +26,7 @@ use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
 use goop_net::Net;
+use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 
 pub use logs::LogRing;
@@ -55,6 +56,10 @@ pub struct Context {
     pub net: Net,
     /// The own site.
     pub site: Site,
+    /// The own site, to be changed.
+    pub store: Store,
+    /// The peer folder.
+    pub folder: PathBuf,
     /// The own picture.
     pub avatar: AvatarFile,
     /// Other peers.

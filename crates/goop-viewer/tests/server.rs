@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use base64::Engine;
 use futures_util::future::BoxFuture;
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
 use goop_identity::label::host_label;
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
+use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 use goop_viewer::{Context, LogRing, Neighbours, Viewer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +92,8 @@ async fn alice() -> Alice {
         config: folder.config().clone(),
         net,
         site: Site::open(&folder.root().join("site"), &[]).unwrap(),
+        store: Store::open(&folder.root().join("site"), &folder.root().join("data/bin")).unwrap(),
+        folder: folder.root().to_owned(),
         avatar: AvatarFile::open(&folder.root().join("avatar.png")),
         neighbours: Arc::new(Nobody),
         logs: logs.clone(),
@@ -205,7 +209,13 @@ fn deviates(n: u64) -> Option<&'static str> {
         7 | 34 => "the parser names the mistake in its own words",
         15 | 16 => "so does the network",
         18..=22 | 26..=29 => "recorded at Bob's; pictures have tests of their own",
-        35..=44 => "services, rendezvous and pane positions come with later parts",
+        35..=41 => "services and rendezvous come with later parts",
+        113 => "the folder was recorded when it had more files",
+        50 | 124 => "files of the recording's machine; a test of its own browses and takes one",
+        126 => "the system's error in its own words",
+        131 => "the owner is proven by more than a token in the form",
+        137 => "the path on the disk is nobody's business",
+        140..=148 => "scripts come with a later part",
         52 | 57..=61 | 67..=69 | 71 => "pages and routes of later parts, or our own document",
         62 | 63 | 66 => "the SDK and its assets come with a later part",
         64 => "ours answers for monitors",
@@ -213,6 +223,23 @@ fn deviates(n: u64) -> Option<&'static str> {
         726.. => "a second run with other peers",
         _ => return None,
     })
+}
+
+/// Whether an answer says everything that the recorded one says. It may say more.
+fn covers(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => theirs
+            .iter()
+            .all(|(key, value)| ours.get(key).is_some_and(|own| covers(own, value))),
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours
+                    .iter()
+                    .zip(theirs)
+                    .all(|(own, value)| covers(own, value))
+        }
+        _ => ours == theirs,
+    }
 }
 
 #[tokio::test]
@@ -228,20 +255,31 @@ async fn the_recorded_contract() {
         let area = record["area"].as_str().unwrap();
         if record["peer"] != "A"
             || deviates(n).is_some()
-            || !["identity", "avatar", "settings", "logs", "static"].contains(&area)
+            || ![
+                "identity", "avatar", "settings", "logs", "static", "site-api", "editor", "fs",
+            ]
+            .contains(&area)
         {
             continue;
         }
         let (request, response) = (&record["request"], &record["response"]);
-        let body = request["body_text"].as_str().unwrap_or_default();
+        let body = match request["body_base64"].as_str() {
+            Some(text) => base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .unwrap(),
+            None => request["body_text"]
+                .as_str()
+                .unwrap_or_default()
+                .as_bytes()
+                .to_vec(),
+        };
+        let mut headers = vec![alice.owner()];
+        for (name, value) in request["headers"].as_object().into_iter().flatten() {
+            headers.push(format!("{name}: {}", value.as_str().unwrap()));
+        }
         let path = request["path"].as_str().unwrap();
         let answer = alice
-            .send(
-                request["method"].as_str().unwrap(),
-                path,
-                &[alice.owner()],
-                body.as_bytes(),
-            )
+            .send(request["method"].as_str().unwrap(), path, &headers, &body)
             .await;
         assert_eq!(
             u64::from(answer.status),
@@ -253,7 +291,18 @@ async fn the_recorded_contract() {
             .as_str()
             .filter(|_| response["body_cut"] != true)
         {
-            assert_eq!(answer.text(), text, "{n} {path}");
+            match (
+                serde_json::from_str(&answer.text()),
+                serde_json::from_str(text),
+            ) {
+                (Ok(ours), Ok(theirs)) if ["site-api", "fs"].contains(&area) => {
+                    assert!(
+                        covers(&ours, &theirs),
+                        "{n} {path}: {ours} instead of {theirs}"
+                    );
+                }
+                _ => assert_eq!(answer.text(), text, "{n} {path}"),
+            }
         }
         for name in [
             "content-type",
@@ -274,7 +323,7 @@ async fn the_recorded_contract() {
         }
         checked.push(n);
     }
-    assert!(checked.len() >= 20, "{checked:?}");
+    assert!(checked.len() >= 45, "{checked:?}");
     alice.end().await;
 }
 
@@ -646,4 +695,258 @@ async fn busy_and_wrong_addresses_are_said() {
     assert!(error.contains("viewer.http_addr"), "{error}");
     assert!(Viewer::bind("nonsense").await.is_err());
     Viewer::bind("").await.unwrap();
+}
+
+fn post_json(path: &str, body: &Value) -> (String, Vec<u8>) {
+    (path.to_owned(), body.to_string().into_bytes())
+}
+
+impl Alice {
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let (path, body) = post_json(path, &body);
+        let answer = self.send("POST", &path, &[self.owner()], &body).await;
+        let value = serde_json::from_slice(&answer.body).unwrap_or(Value::from(answer.text()));
+        (answer.status, value)
+    }
+
+    async fn read(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.get(path).await.body).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn two_writers_of_one_file_both_keep_their_text() {
+    let alice = alice().await;
+    let opened = alice.read("/api/site/content?path=index.html").await;
+    let (status, first) = alice
+        .post(
+            "/api/site/save",
+            json!({"path": "index.html", "content": "one", "if_match": opened["etag"]}),
+        )
+        .await;
+    assert_eq!((status, &first["status"]), (200, &json!("saved")));
+    let (status, conflict) = alice
+        .post(
+            "/api/site/save",
+            json!({"path": "index.html", "content": "two", "if_match": opened["etag"]}),
+        )
+        .await;
+    assert_eq!(status, 409);
+    assert_eq!(
+        (&conflict["content"], &conflict["etag"]),
+        (&json!("one"), &first["etag"])
+    );
+    let (status, _) = alice
+        .post(
+            "/api/site/save",
+            json!({"path": "index.html", "content": "two", "if_match": conflict["etag"]}),
+        )
+        .await;
+    assert_eq!(status, 200);
+    let (status, conflict) = alice
+        .post(
+            "/api/site/save",
+            json!({"path": "sub/index.html", "content": "x", "if_match": "none"}),
+        )
+        .await;
+    assert_eq!((status, &conflict["error"]), (409, &json!("conflict")));
+    alice.end().await;
+}
+
+#[tokio::test]
+async fn files_are_moved_copied_deleted_and_brought_back() {
+    let alice = alice().await;
+    assert_eq!(
+        alice
+            .post("/api/site/mkdir", json!({"path": "a/b"}))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        alice
+            .post(
+                "/api/site/copy",
+                json!({"from": "index.html", "to": "a/b/c.html"})
+            )
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        alice
+            .post("/api/site/rename", json!({"from": "a", "to": "d"}))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        alice
+            .post(
+                "/api/site/rename",
+                json!({"from": "d/b/c.html", "to": "index.html"})
+            )
+            .await
+            .0,
+        409
+    );
+    let (status, deleted) = alice.post("/api/site/delete", json!({"path": "d"})).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        alice.get("/api/site/content?path=d/b/c.html").await.status,
+        404
+    );
+    let (status, restored) = alice
+        .post("/api/site/undo", json!({"undo": deleted["undo"]}))
+        .await;
+    assert_eq!((status, &restored["path"]), (200, &json!("d")));
+    let found = alice.read("/api/site/search?q=hello%20from").await;
+    assert_eq!(found["matches"][0]["path"], "d/b/c.html");
+    assert_eq!(
+        alice
+            .post("/api/site/undo", json!({"undo": deleted["undo"]}))
+            .await
+            .0,
+        404
+    );
+    alice.end().await;
+}
+
+#[tokio::test]
+async fn a_large_file_is_uploaded_as_it_comes_and_one_of_this_machine_is_taken() {
+    let alice = alice().await;
+    let content = vec![b'x'; 3 * 1024 * 1024];
+    let mut body =
+        b"--b\r\nContent-Disposition: form-data; name=\"path\"\r\n\r\nbig/x.bin\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n"
+            .to_vec();
+    body.extend_from_slice(&content);
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    let form = "Content-Type: multipart/form-data; boundary=b".to_owned();
+    let answer = alice
+        .send("POST", "/api/site/upload", &[alice.owner(), form], &body)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let opened = alice.read("/api/site/content?path=big/x.bin").await;
+    assert_eq!(
+        (&opened["size"], &opened["binary"]),
+        (&json!(content.len()), &json!(false))
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("note.txt"), "a note").unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    std::fs::write(folder.path().join(".hidden"), "").unwrap();
+    let dir = folder.path().display().to_string();
+    let listed = alice.read(&format!("/api/fs/browse?dir={dir}")).await;
+    let expected =
+        json!([{"name": "sub", "is_dir": true}, {"name": "note.txt", "is_dir": false, "size": 6}]);
+    assert_eq!(listed["entries"], expected);
+    let from = json!({"dest_path": "note.txt", "src_path": format!("{dir}/note.txt")});
+    assert_eq!(alice.post("/api/site/upload-local", from).await.0, 200);
+    assert_eq!(
+        alice.read("/api/site/content?path=note.txt").await["content"],
+        "a note"
+    );
+    alice.end().await;
+}
+
+#[tokio::test]
+async fn settings_are_changed_all_or_none_and_secrets_never_leave() {
+    let alice = alice().await;
+    let secret =
+        json!({"profile": {"verification_token": "s3cret"}, "presence": {"admin_password": "pw"}});
+    assert_eq!(
+        alice.post("/api/settings", secret).await,
+        (
+            200,
+            json!({"status": "ok",
+        "restart": ["profile.verification_token", "presence.admin_password"]})
+        )
+    );
+    let text = alice.get("/api/settings").await.text();
+    assert!(
+        !text.contains("s3cret") && !text.contains("nacl_private_key"),
+        "{text}"
+    );
+    let all: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(all["secrets"]["profile.verification_token"], true);
+    assert_eq!(all["secrets"]["profile.bridge_token"], false);
+
+    let changed = json!({"profile": {"label": "Alice L.", "verification_token": ""}, "p2p": {"listen_port": 4711}});
+    assert_eq!(
+        alice.post("/api/settings", changed).await,
+        (200, json!({"status": "ok", "restart": ["p2p.listen_port"]}))
+    );
+    for (wanted, field) in [
+        (
+            json!({"p2p": {"listen_port": 99_999}, "profile": {"label": "lost"}}),
+            "p2p.listen_port",
+        ),
+        (json!({"p2p": {"listen_port": "x"}}), "p2p.listen_port"),
+        (json!({"p2p": {"no_such": 1}}), "p2p.no_such"),
+        (json!({"nothing": {"x": 1}}), "nothing.x"),
+        (
+            json!({"p2p": {"nacl_public_key": "mine"}}),
+            "p2p.nacl_public_key",
+        ),
+        (
+            json!({"presence": {"ttl_seconds": null}}),
+            "presence.ttl_seconds",
+        ),
+        (
+            json!({"presence": {"heartbeat_seconds": 50}}),
+            "presence.heartbeat_seconds",
+        ),
+    ] {
+        let (status, answer) = alice.post("/api/settings", wanted.clone()).await;
+        assert_eq!(
+            (status, &answer["errors"][0]["field"]),
+            (400, &json!(field)),
+            "{wanted} {answer}"
+        );
+    }
+    let all = alice.read("/api/settings").await;
+    assert_eq!(
+        (
+            &all["sections"]["profile"]["label"],
+            &all["sections"]["p2p"]["listen_port"]
+        ),
+        (&json!("Alice L."), &json!(4711))
+    );
+    assert_eq!(
+        all["secrets"]["profile.verification_token"], true,
+        "an empty secret means unchanged"
+    );
+    let erased = json!({"profile": {"verification_token": null}});
+    assert_eq!(alice.post("/api/settings", erased).await.0, 200);
+    assert_eq!(
+        alice.read("/api/settings").await["secrets"]["profile.verification_token"],
+        false
+    );
+    alice.end().await;
+}
+
+#[tokio::test]
+async fn dividers_stay_where_they_were() {
+    let alice = alice().await;
+    for (key, value) in [("editor", json!(33)), ("docs", json!(12.5))] {
+        assert_eq!(
+            alice
+                .post("/api/split-prefs", json!({"key": key, "value": value}))
+                .await
+                .0,
+            200
+        );
+    }
+    assert_eq!(
+        alice.read("/api/session").await["split_prefs"]["docs"],
+        12.5
+    );
+    let file = std::fs::read_to_string(alice._folder.root().join("split-prefs.json")).unwrap();
+    assert!(
+        file.contains("\"editor\": 33") && file.contains("\"docs\": 12.5"),
+        "{file}"
+    );
+    alice.end().await;
 }

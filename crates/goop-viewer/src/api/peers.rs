@@ -1,5 +1,6 @@
 //! Who this peer is, who else there is (viewer-api.md 12).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
@@ -67,6 +68,8 @@ pub(crate) struct SessionInfo {
     site_url: String,
     /// Where the browser can be asked whether it resolves site names.
     probe_url: String,
+    /// Where the pages' dividers stand, in percent.
+    split_prefs: BTreeMap<String, f64>,
 }
 
 /// What the pages need to know about this program.
@@ -80,6 +83,7 @@ pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
             theme: shared.context.config.current().viewer.theme.clone(),
             site_url: format!("/p/{}/", own.to_base58()),
             probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
+            split_prefs: super::folders::splits(&shared.context.folder.join("split-prefs.json")),
         },
     )
 }
