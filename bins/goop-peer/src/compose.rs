@@ -9,6 +9,7 @@ use goop_identity::config::{Config, ConfigStore};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
 use goop_identity::{Identity, Profile};
 use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
+use goop_site::archive::{self, Places};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::store::Store;
@@ -23,6 +24,8 @@ use crate::{LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
+/// Archives that come in, and the sites they replaced.
+const IMPORTS: &str = "data/import";
 /// What was deleted from the site and can be brought back.
 const BIN: &str = "data/bin";
 /// Minutes an offline peer is listed where the setting makes no sense (peer-directory.md 6.2).
@@ -93,6 +96,7 @@ struct Peer {
     avatar: AvatarFile,
     served: Served,
     store: Store,
+    places: Places,
     net: Net,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
@@ -109,6 +113,12 @@ impl Peer {
         let site_root = folder.resolve(&config.paths.site_root);
         std::fs::create_dir_all(&site_root)
             .with_context(|| format!("the site folder {} cannot be made", site_root.display()))?;
+        let places = Places {
+            scripts: folder.resolve(&config.lua.script_dir),
+            work: folder.root().join(IMPORTS),
+            site: site_root.clone(),
+        };
+        archive::recover(&places).context("the site from before an import cannot be put back")?;
         let hidden = [
             &config.lua.script_dir,
             &config.paths.site_source,
@@ -140,6 +150,7 @@ impl Peer {
             avatar,
             served,
             store,
+            places,
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
@@ -160,6 +171,7 @@ impl Peer {
             net: self.net.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
+            places: self.places.clone(),
             folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),
             neighbours: Arc::new(Neighbourhood {

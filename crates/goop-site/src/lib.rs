@@ -9,8 +9,10 @@
 //! | [`avatar`] | `/goop/avatar/1.0.0`, both ends, and the pictures of others |
 //! | [`http`] | HTTP over libp2p, serving side |
 //! | [`store`] | changing the own site: list, read, write, move, delete and bring back, search |
+//! | [`archive`] | a whole site in one zip file, out and in |
 //! | [`Visitor`] | fetching from a neighbour, by whatever it speaks |
 
+pub mod archive;
 pub mod avatar;
 pub mod body;
 pub mod http;

@@ -1,5 +1,6 @@
 //! The JSON API of the control origin, and the part of it that site pages may use.
 
+mod archive;
 mod avatars;
 mod config;
 mod files;
@@ -34,7 +35,7 @@ const MAX_JSON: usize = 64 * 1024;
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
 const MAX_TEXT: usize = 6 * goop_site::store::MAX_EDITED as usize + MAX_JSON;
-/// Largest file that is uploaded into the site. It is written as it comes.
+/// Largest file that is uploaded into the site, and largest archive. It is written as it comes.
 const MAX_FILE: usize = 1024 * 1024 * 1024;
 /// How long a body may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -88,6 +89,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(files::undo))
         .routes(routes!(files::upload_local))
         .routes(routes!(files::search))
+        .routes(routes!(archive::export))
         .routes(routes!(live::events))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .merge(
@@ -108,6 +110,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(files::upload))
+                .routes(routes!(archive::import))
                 .layer(DefaultBodyLimit::max(MAX_FILE)),
         )
         .split_for_parts();

@@ -26,6 +26,7 @@ use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
 use goop_net::Net;
+use goop_site::archive::Places;
 use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 
@@ -58,6 +59,8 @@ pub struct Context {
     pub site: Site,
     /// The own site, to be changed.
     pub store: Store,
+    /// Where the site lies, for export and import.
+    pub places: Places,
     /// The peer folder.
     pub folder: PathBuf,
     /// The own picture.

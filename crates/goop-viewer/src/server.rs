@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(crate) verbose: AtomicBool,
     pub(crate) site_policy: HeaderValue,
+    /// Who replaces the site.
+    pub(crate) importing: tokio::sync::Mutex<()>,
     /// Who writes down where dividers stand.
     pub(crate) splits: tokio::sync::Mutex<()>,
     control_port: u16,
@@ -171,6 +173,7 @@ impl Viewer {
             stop: CancellationToken::new(),
             verbose: AtomicBool::new(false),
             site_policy: sites::site_policy(control_port),
+            importing: tokio::sync::Mutex::new(()),
             splits: tokio::sync::Mutex::new(()),
             control_port,
             site_ports: Mutex::default(),

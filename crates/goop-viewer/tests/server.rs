@@ -13,6 +13,7 @@ use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
 use goop_identity::label::host_label;
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
+use goop_site::archive::Places;
 use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 use goop_viewer::{Context, LogRing, Neighbours, Viewer};
@@ -93,6 +94,11 @@ async fn alice() -> Alice {
         net,
         site: Site::open(&folder.root().join("site"), &[]).unwrap(),
         store: Store::open(&folder.root().join("site"), &folder.root().join("data/bin")).unwrap(),
+        places: Places {
+            site: folder.root().join("site"),
+            scripts: folder.root().join("site/lua"),
+            work: folder.root().join("data/import"),
+        },
         folder: folder.root().to_owned(),
         avatar: AvatarFile::open(&folder.root().join("avatar.png")),
         neighbours: Arc::new(Nobody),
@@ -949,4 +955,94 @@ async fn dividers_stay_where_they_were() {
         "{file}"
     );
     alice.end().await;
+}
+
+fn form_with_file(bytes: &[u8]) -> (String, Vec<u8>) {
+    let head = "--b\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\nx\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"x.zip\"\r\n\r\n";
+    let body = [head.as_bytes(), bytes, b"\r\n--b--\r\n"].concat();
+    (
+        "Content-Type: multipart/form-data; boundary=b".to_owned(),
+        body,
+    )
+}
+
+#[tokio::test]
+async fn a_site_goes_out_and_comes_in_again() {
+    let alice = alice().await;
+    let exported = alice.get("/api/site/export").await;
+    let named = exported.header("content-disposition").unwrap();
+    assert!(
+        named.starts_with("attachment; filename=\"goop-export-Alice-") && named.ends_with(".zip\""),
+        "{named}"
+    );
+    assert_eq!(
+        exported.header("content-type").as_deref(),
+        Some("application/zip")
+    );
+    let zip = dechunk(&exported.body);
+    alice
+        .post(
+            "/api/site/save",
+            json!({"path": "index.html", "content": "changed"}),
+        )
+        .await;
+    alice
+        .post(
+            "/api/site/save",
+            json!({"path": "extra.html", "content": "extra"}),
+        )
+        .await;
+    let (kind, body) = form_with_file(&zip);
+    let answer = alice
+        .send("POST", "/api/site/import", &[alice.owner(), kind], &body)
+        .await;
+    let done: Value =
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()));
+    assert_eq!(done["status"], "imported");
+    assert!(
+        alice.read("/api/site/content").await["content"]
+            .as_str()
+            .unwrap()
+            .contains("Hello from Alice")
+    );
+    assert_eq!(
+        alice.get("/api/site/content?path=extra.html").await.status,
+        404
+    );
+    let kept = std::path::Path::new(done["backup"].as_str().unwrap()).join("site/extra.html");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "extra");
+
+    let (kind, body) = form_with_file(b"not a zip");
+    let answer = alice
+        .send("POST", "/api/site/import", &[alice.owner(), kind], &body)
+        .await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text().starts_with("failed to extract zip"),
+        "{}",
+        answer.text()
+    );
+    let nothing = alice
+        .send("POST", "/api/site/import", &[alice.owner()], b"")
+        .await;
+    assert_eq!(
+        (nothing.status, nothing.text().as_str()),
+        (400, "file required\n")
+    );
+    alice.end().await;
+}
+
+/// The body of an answer in chunks (RFC 9112, 7.1).
+fn dechunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|part| part == b"\r\n").unwrap();
+        let len = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if len == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[end + 2..end + 2 + len]);
+        body = &body[end + 4 + len..];
+    }
 }

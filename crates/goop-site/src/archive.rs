@@ -1,0 +1,558 @@
+//! A whole site in one zip file, out and in (viewer-api.md 10.2 and 10.3).
+//!
+//! Going out it is written as it is read, so a site of any size takes no memory. Coming in, the archive is checked and
+//! unpacked beside the site first; only a whole one takes its place, what was there is kept as a backup, and a program
+//! that is killed in between puts the old site back at its next start.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+
+use crate::path::MAX_PATH;
+
+/// Most files of an archive that comes in.
+pub const MAX_FILES: usize = 100_000;
+/// Most bytes of all files of an archive that comes in, unpacked.
+pub const MAX_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
+/// An archive that unpacks to more than this many times its own size (and [`HARMLESS`]) is a trap, not a site.
+const MAX_RATIO: u64 = 200;
+/// So much unpacked never fills a disk.
+const HARMLESS: u64 = 64 * 1024 * 1024;
+/// Bytes copied at once.
+const CHUNK: usize = 64 * 1024;
+/// Scripts lie here within the site and have an entry of their own in archives.
+const SCRIPTS: &str = "lua";
+/// What scripts remember; not exported and not replaced.
+const STATE: &str = ".state";
+/// Written while a site is being replaced.
+const JOURNAL: &str = "import.json";
+/// In a backup: everything old is in it, what is in the site is new.
+const MOVED: &str = "moved";
+/// Where an archive is unpacked.
+const STAGE: &str = "import";
+
+/// Why an archive was not taken, or not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It is no zip file, or a broken one.
+    #[error("failed to extract zip: {0}")]
+    Broken(String),
+    /// It holds something that no export of a site does.
+    #[error("failed to import: {0}")]
+    Refused(String),
+    /// There is no site in it.
+    #[error(
+        "failed to import: the archive holds no site (a folder `site/` or a file `index.html`)"
+    )]
+    NoSite,
+    /// The disk said no.
+    #[error("failed to import: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<zip::result::ZipError> for ArchiveError {
+    fn from(error: zip::result::ZipError) -> Self {
+        match error {
+            zip::result::ZipError::Io(error)
+                if error.kind() != io::ErrorKind::InvalidData
+                    && error.kind() != io::ErrorKind::UnexpectedEof =>
+            {
+                Self::Io(error)
+            }
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// What an archive says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// 1.
+    pub version: u32,
+    /// Name of the peer.
+    pub label: String,
+    /// RFC 3339, UTC.
+    pub exported_at: String,
+    /// Whether scripts ran.
+    pub lua_enabled: bool,
+}
+
+/// An archive that is being written, part by part.
+pub struct Writer<W: Write> {
+    zip: ZipWriter<StreamWriter<W>>,
+}
+
+impl<W: Write> std::fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// An archive that goes to `sink` as it is made; `sink` need not seek.
+    #[must_use]
+    pub fn new(sink: W) -> Self {
+        Self {
+            zip: ZipWriter::new_stream(sink),
+        }
+    }
+
+    /// Adds a file from memory.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn bytes(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.zip
+            .start_file(name, options(name))
+            .map_err(io::Error::other)?;
+        self.zip.write_all(bytes)
+    }
+
+    /// Adds a file from a reader.
+    ///
+    /// # Errors
+    /// When either side fails.
+    pub fn file(&mut self, name: &str, mut from: impl Read) -> io::Result<()> {
+        self.zip
+            .start_file(name, options(name))
+            .map_err(io::Error::other)?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match from.read(&mut chunk)? {
+                0 => return Ok(()),
+                read => self.zip.write_all(&chunk[..read])?,
+            }
+        }
+    }
+
+    /// Adds every plain file below a folder, with `prefix` before its path, in the order of their names. Links are left
+    /// out, and what `skip` says of a path relative to the folder. A file that vanishes meanwhile is left out, too.
+    ///
+    /// # Errors
+    /// When the sink fails or a file cannot be read to its end.
+    pub fn tree(
+        &mut self,
+        prefix: &str,
+        folder: &Path,
+        skip: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<()> {
+        let mut folders = vec![PathBuf::new()];
+        while let Some(below) = folders.pop() {
+            let Ok(entries) = fs::read_dir(folder.join(&below)) else {
+                continue;
+            };
+            let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+            names.sort();
+            for name in names {
+                let path = below.join(&name);
+                if skip(&path) || name.to_string_lossy().starts_with(".goop-") {
+                    continue;
+                }
+                let full = folder.join(&path);
+                let Ok(meta) = fs::symlink_metadata(&full) else {
+                    continue;
+                };
+                if meta.is_dir() {
+                    folders.push(path);
+                } else if meta.is_file() {
+                    let Ok(file) = fs::File::open(&full) else {
+                        continue;
+                    };
+                    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+                    self.file(&format!("{prefix}{}", parts.join("/")), file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the end.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn finish(self) -> io::Result<()> {
+        self.zip
+            .finish()
+            .map_err(io::Error::other)?
+            .into_inner()
+            .flush()
+    }
+}
+
+/// What is packed already is stored as it is. Every file may be larger than 4 GiB.
+fn options(name: &str) -> SimpleFileOptions {
+    const PACKED: [&str; 12] = [
+        "png", "jpg", "jpeg", "gif", "webp", "zip", "gz", "mp3", "mp4", "webm", "ogg", "woff2",
+    ];
+    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let method = if PACKED.contains(&ending.as_str()) {
+        CompressionMethod::Stored
+    } else {
+        CompressionMethod::Deflated
+    };
+    SimpleFileOptions::default()
+        .compression_method(method)
+        .large_file(true)
+        .last_modified_time(DateTime::default())
+}
+
+/// Writes the files of a site: the manifest, `site/…` without scripts, and `lua/…` without what they remember.
+///
+/// # Errors
+/// When the sink fails or a file cannot be read to its end.
+pub fn export_files<W: Write>(
+    writer: &mut Writer<W>,
+    manifest: &Manifest,
+    site: &Path,
+    scripts: &Path,
+) -> io::Result<()> {
+    writer.bytes("manifest.json", &serde_json::to_vec_pretty(manifest)?)?;
+    let within = scripts.strip_prefix(site).ok().map(Path::to_owned);
+    writer.tree("site/", site, &|path| within.as_deref() == Some(path))?;
+    writer.tree("lua/", scripts, &|path| path.starts_with(STATE))
+}
+
+/// Where an import happens.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The site folder. It stays the same folder; what is in it is exchanged.
+    pub site: PathBuf,
+    /// The folder of the scripts, within the site or elsewhere.
+    pub scripts: PathBuf,
+    /// A folder of the program's own, on the same disk as the site if possible; it is made when it is needed.
+    pub work: PathBuf,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Files that came in.
+    pub files: usize,
+    /// Where the old site is kept.
+    pub backup: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Journal {
+    backup: PathBuf,
+}
+
+/// Replaces a site by what an archive holds. All of it, or nothing: after an error the site is as it was.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn import(archive: impl Read + Seek, places: &Places) -> Result<Imported, ArchiveError> {
+    recover(places)?;
+    fs::create_dir_all(&places.work)?;
+    let stage = places.work.join(STAGE);
+    clear(&stage)?;
+    let unpacked = unpack(archive, &stage);
+    let done = unpacked.and_then(|files| exchange(&stage, files, places));
+    let _ = clear(&stage);
+    done
+}
+
+/// Puts the old site back if a program was killed while it was being replaced. To be called at the start.
+///
+/// # Errors
+/// When the disk says no.
+pub fn recover(places: &Places) -> io::Result<()> {
+    let path = places.work.join(JOURNAL);
+    let journal: Journal = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    tracing::warn!(backup = %journal.backup.display(), "an import did not come to its end; the old site is put back");
+    put_back(places, &journal.backup)?;
+    fs::remove_file(path)
+}
+
+/// Unpacks into an empty folder; gives the number of files.
+fn unpack(archive: impl Read + Seek, stage: &Path) -> Result<usize, ArchiveError> {
+    let mut zip = ZipArchive::new(archive)?;
+    if zip.len() > MAX_FILES {
+        return Err(ArchiveError::Refused(format!(
+            "it holds more than {MAX_FILES} files"
+        )));
+    }
+    let mut names = Vec::with_capacity(zip.len());
+    let (mut packed, mut unpacked) = (0_u64, 0_u64);
+    for index in 0..zip.len() {
+        let entry = zip.by_index_raw(index)?;
+        if entry.encrypted() {
+            return Err(ArchiveError::Refused("it is encrypted".to_owned()));
+        }
+        if entry.is_symlink() {
+            return Err(ArchiveError::Refused(format!(
+                "{:?} is a link",
+                entry.name()
+            )));
+        }
+        packed = packed.saturating_add(entry.compressed_size());
+        unpacked = unpacked.saturating_add(entry.size());
+        names.push(if entry.is_dir() {
+            None
+        } else {
+            Some(clean(&entry.name()?)?)
+        });
+    }
+    if unpacked > MAX_UNPACKED || unpacked > HARMLESS.max(packed.saturating_mul(MAX_RATIO)) {
+        return Err(ArchiveError::Refused(
+            "it unpacks to more than any site needs".to_owned(),
+        ));
+    }
+    let strip = common_folder(&names);
+    let mut seen = BTreeSet::new();
+    let mut left = unpacked;
+    let mut files = 0;
+    for (index, name) in names.iter().enumerate() {
+        let Some(name) = name else { continue };
+        let name = name.strip_prefix(&strip).unwrap_or(name);
+        let Some(target) = place_of(name) else {
+            continue;
+        };
+        // Two names that differ only in case would be one file on some systems.
+        if !seen.insert(target.to_string_lossy().to_lowercase()) {
+            return Err(ArchiveError::Refused(format!("it holds {name:?} twice")));
+        }
+        let mut entry = zip.by_index(index)?;
+        let path = stage.join(&target);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| in_the_way(name, error))?;
+        }
+        let mut file = fs::File::create_new(&path).map_err(|error| in_the_way(name, error))?;
+        // What the archive says of its sizes was checked; what it holds may be more.
+        let copied = io::copy(&mut (&mut entry).take(left.saturating_add(1)), &mut file).map_err(
+            |error| match error.kind() {
+                io::ErrorKind::InvalidData
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::Other => ArchiveError::Broken(format!("{name:?}: {error}")),
+                _ => ArchiveError::Io(error),
+            },
+        )?;
+        left = left
+            .checked_sub(copied)
+            .ok_or_else(|| ArchiveError::Refused("it unpacks to more than it says".to_owned()))?;
+        file.sync_all()?;
+        files += 1;
+    }
+    if !stage.join("site").exists() {
+        return Err(ArchiveError::NoSite);
+    }
+    Ok(files)
+}
+
+fn in_the_way(name: &str, error: io::Error) -> ArchiveError {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory => {
+            ArchiveError::Refused(format!("{name:?} is a file and a folder"))
+        }
+        _ => ArchiveError::Io(error),
+    }
+}
+
+/// A name with `/` between its parts that stays below the root. Windows programs write `\`.
+fn clean(name: &str) -> Result<String, ArchiveError> {
+    let refuse = |why: &str| {
+        ArchiveError::Refused(format!(
+            "{:?} {why}",
+            name.chars().take(200).collect::<String>()
+        ))
+    };
+    if name.len() > MAX_PATH {
+        return Err(refuse("is too long"));
+    }
+    let name = name.replace('\\', "/");
+    if name.starts_with('/')
+        || name.chars().any(char::is_control)
+        || name.as_bytes().get(1) == Some(&b':')
+    {
+        return Err(refuse("is no name within a site"));
+    }
+    let mut parts = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return Err(refuse("leads outside")),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        Err(refuse("is no name within a site"))
+    } else {
+        Ok(parts.join("/"))
+    }
+}
+
+/// The folder that everything lies in, with its `/`; empty where there is none (or it is one that means something).
+fn common_folder(names: &[Option<String>]) -> String {
+    let mut files = names.iter().flatten();
+    let Some((first, _)) = files.clone().next().and_then(|name| name.split_once('/')) else {
+        return String::new();
+    };
+    let folder = format!("{first}/");
+    let means_something = matches!(first, "site" | "lua" | "schemas");
+    if !means_something && files.all(|name| name.starts_with(&folder)) {
+        folder
+    } else {
+        String::new()
+    }
+}
+
+/// Where a file of the archive goes in the stage; `None` for what is not ours to place.
+fn place_of(name: &str) -> Option<PathBuf> {
+    let top = name.split('/').next().unwrap_or_default();
+    match top {
+        "site" | "lua" if name.contains('/') => Some(PathBuf::from(name)),
+        // The database's part of an archive.
+        "schemas" => None,
+        _ if matches!(name, "manifest.json" | "schema.sql") => None,
+        // A plain zip of a site, not an export.
+        _ => Some(Path::new("site").join(name)),
+    }
+}
+
+/// Puts the stage in the place of the site.
+fn exchange(stage: &Path, files: usize, places: &Places) -> Result<Imported, ArchiveError> {
+    let backup = places.work.join("backups").join(stamp());
+    fs::create_dir_all(&backup)?;
+    let journal = Journal {
+        backup: backup.clone(),
+    };
+    let path = places.work.join(JOURNAL);
+    goop_identity::files::replace(
+        &path,
+        &serde_json::to_vec(&journal).map_err(io::Error::from)?,
+        goop_identity::files::Privacy::Secret,
+    )?;
+    let replaced = replace(stage, &backup, places);
+    if replaced.is_err() {
+        put_back(places, &backup)?;
+        let _ = fs::remove_dir_all(&backup);
+    }
+    fs::remove_file(&path)?;
+    let _ = fs::remove_file(backup.join(MOVED));
+    replaced?;
+    Ok(Imported { files, backup })
+}
+
+/// Whether the scripts are a part of the site folder, by their name in it.
+fn scripts_within(places: &Places) -> Option<&Path> {
+    places
+        .scripts
+        .strip_prefix(&places.site)
+        .ok()
+        .filter(|path| path.components().count() == 1)
+}
+
+/// First everything old goes to the backup, then that is noted, then everything new comes. So it is always known what is
+/// old and what is new.
+fn replace(stage: &Path, backup: &Path, places: &Places) -> io::Result<()> {
+    let scripts = scripts_within(places).unwrap_or(Path::new(SCRIPTS));
+    let is_scripts = |name: &Path| name == scripts;
+    let is_state = |name: &Path| name == Path::new(STATE);
+    let new_scripts = stage.join("lua");
+    move_children(&places.site, &backup.join("site"), &is_scripts)?;
+    if new_scripts.exists() {
+        fs::create_dir_all(&places.scripts)?;
+        move_children(&places.scripts, &backup.join("lua"), &is_state)?;
+    }
+    fs::File::create(backup.join(MOVED))?.sync_all()?;
+    if new_scripts.exists() {
+        move_children(&new_scripts, &places.scripts, &is_state)?;
+    }
+    move_children(&stage.join("site"), &places.site, &is_scripts)?;
+    Ok(())
+}
+
+/// Undoes [`replace`], however far it came.
+fn put_back(places: &Places, backup: &Path) -> io::Result<()> {
+    let scripts = scripts_within(places).unwrap_or(Path::new(SCRIPTS));
+    let everything_moved = backup.join(MOVED).exists();
+    let parts: [(PathBuf, &Path, &Path); 2] = [
+        (backup.join("site"), &places.site, scripts),
+        (backup.join("lua"), &places.scripts, Path::new(STATE)),
+    ];
+    for (old, place, stayed) in parts {
+        if !old.exists() {
+            continue;
+        }
+        if everything_moved {
+            for entry in fs::read_dir(place)? {
+                let name = entry?.file_name();
+                if Path::new(&name) != stayed {
+                    remove(&place.join(&name))?;
+                }
+            }
+        }
+        move_children(&old, place, &|_| false)?;
+    }
+    Ok(())
+}
+
+/// Moves everything in a folder, except what `stays`, into another one, which is made.
+fn move_children(from: &Path, to: &Path, stays: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if !stays(Path::new(&name)) {
+            move_one(&from.join(&name), &to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn move_one(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy(from, to)?;
+            remove(from)
+        }
+        other => other,
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(from)?;
+    if meta.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
+    fs::copy(from, to).map(drop)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn stamp() -> String {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("site-{}", since.as_millis())
+}

@@ -1,0 +1,295 @@
+//! A site out and in: what comes in is the same, what must not come in does not, and nothing is lost on the way.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use goop_site::archive::{self, ArchiveError, Imported, Manifest, Places, Writer};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    places: Places,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let site = dir.path().join("site");
+        let places = Places {
+            scripts: site.join("lua"),
+            work: dir.path().join("data/import"),
+            site,
+        };
+        let bench = Self { dir, places };
+        for (name, text) in [
+            ("index.html", "old page"),
+            ("a/b.txt", "old text"),
+            ("lua/echo.lua", "old script"),
+            ("lua/.state/count", "7"),
+        ] {
+            bench.put(name, text);
+        }
+        bench
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = self.places.site.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn import(&self, archive: Vec<u8>) -> Result<Imported, ArchiveError> {
+        archive::import(Cursor::new(archive), &self.places)
+    }
+
+    fn export(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        let manifest = Manifest {
+            version: 1,
+            label: "Ann".to_owned(),
+            ..Manifest::default()
+        };
+        archive::export_files(
+            &mut writer,
+            &manifest,
+            &self.places.site,
+            &self.places.scripts,
+        )
+        .unwrap();
+        writer.finish().unwrap();
+        out
+    }
+
+    fn files(&self) -> BTreeMap<String, String> {
+        tree(&self.places.site)
+    }
+}
+
+fn tree(root: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in files {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn what_went_out_comes_in_again() {
+    let from = Bench::new();
+    let archive = from.export();
+    let to = Bench::new();
+    to.put("index.html", "another page");
+    to.put("more.txt", "more");
+    to.put("lua/other.lua", "another script");
+    to.put("lua/.state/count", "9");
+    let before = to.files();
+    let imported = to.import(archive).unwrap();
+    assert_eq!(imported.files, 3);
+    let mut expected = from.files();
+    expected.insert("lua/.state/count".to_owned(), "9".to_owned());
+    assert_eq!(to.files(), expected, "what scripts remember stays");
+    let backup = tree(&imported.backup);
+    assert_eq!(backup["site/more.txt"], before["more.txt"]);
+    assert_eq!(backup["lua/other.lua"], before["lua/other.lua"]);
+    assert!(
+        !to.places.work.join("import").exists() && !to.places.work.join("import.json").exists()
+    );
+}
+
+#[test]
+fn a_plain_zip_of_a_site_is_taken_too_with_or_without_a_folder_around_it() {
+    for archive in [
+        zip(&[("index.html", "new"), ("css/style.css", "c")]),
+        zip(&[
+            ("my site/index.html", "new"),
+            ("my site/css/style.css", "c"),
+        ]),
+        zip(&[("site/index.html", "new"), ("site/css/style.css", "c")]),
+        zip(&[
+            ("export/manifest.json", "{}"),
+            ("export/site/index.html", "new"),
+            ("export/site/css/style.css", "c"),
+        ]),
+        zip(&[("site\\index.html", "new"), ("site\\css\\style.css", "c")]),
+    ] {
+        let bench = Bench::new();
+        bench.import(archive).unwrap();
+        let files = bench.files();
+        assert_eq!(
+            (
+                files["index.html"].as_str(),
+                files["css/style.css"].as_str()
+            ),
+            ("new", "c"),
+            "{files:?}"
+        );
+        assert_eq!(
+            files["lua/echo.lua"], "old script",
+            "no scripts came, the old ones stay"
+        );
+        assert!(!files.contains_key("a/b.txt"));
+    }
+}
+
+#[track_caller]
+fn refused(archive: Vec<u8>, text: &str) {
+    let bench = Bench::new();
+    let before = bench.files();
+    let error = bench.import(archive).unwrap_err().to_string();
+    assert!(error.contains(text), "{error}");
+    assert_eq!(bench.files(), before, "{error}");
+    assert_eq!(
+        fs::read_dir(bench.dir.path()).unwrap().count(),
+        2,
+        "{error}"
+    );
+}
+
+#[test]
+fn what_must_not_come_in_does_not_and_the_site_stays() {
+    refused(b"not a zip".to_vec(), "failed to extract zip");
+    refused(Vec::new(), "failed to extract zip");
+    refused(zip(&[]), "no site");
+    refused(
+        zip(&[("manifest.json", "{}"), ("lua/x.lua", "x")]),
+        "no site",
+    );
+    refused(zip(&[("site/../../goop.json", "x")]), "leads outside");
+    refused(zip(&[("site/..\\..\\goop.json", "x")]), "leads outside");
+    refused(zip(&[("/etc/passwd", "x")]), "no name within a site");
+    refused(zip(&[("C:\\windows\\x", "x")]), "no name within a site");
+    refused(zip(&[("site/a\nb", "x")]), "no name within a site");
+    refused(zip(&[("site/A.txt", "x"), ("site/a.txt", "y")]), "twice");
+    refused(
+        zip(&[("site/a", "x"), ("site/a/b", "y")]),
+        "a file and a folder",
+    );
+
+    let mut links = ZipWriter::new(Cursor::new(Vec::new()));
+    links
+        .start_file("site/index.html", SimpleFileOptions::default())
+        .unwrap();
+    links
+        .add_symlink("site/out", "/etc", SimpleFileOptions::default())
+        .unwrap();
+    refused(links.finish().unwrap().into_inner(), "is a link");
+
+    let mut broken = zip(&[("site/index.html", "some text that is stored as it is")]);
+    let at = broken
+        .windows(4)
+        .position(|part| part == b"PK\x01\x02")
+        .unwrap();
+    // Inside the packed bytes of the one file.
+    broken[at - 10] ^= 0xff;
+    refused(broken, "failed to extract zip");
+    let whole = Bench::new().export();
+    refused(whole[..whole.len() / 2].to_vec(), "failed to extract zip");
+
+    let mut bomb = ZipWriter::new(Cursor::new(Vec::new()));
+    bomb.start_file("site/index.html", SimpleFileOptions::default())
+        .unwrap();
+    let zeros = vec![0; 1024 * 1024];
+    for _ in 0..100 {
+        bomb.write_all(&zeros).unwrap();
+    }
+    refused(
+        bomb.finish().unwrap().into_inner(),
+        "more than any site needs",
+    );
+}
+
+/// Killed at any step of the exchange, the next start puts the old site back.
+#[test]
+fn an_import_that_was_killed_is_undone_at_the_next_start() {
+    let bench = Bench::new();
+    let before = bench.files();
+    let (site, work) = (&bench.places.site, &bench.places.work);
+    let backup = work.join("backups/site-1");
+    let journal = || {
+        fs::create_dir_all(&backup).unwrap();
+        fs::write(
+            work.join("import.json"),
+            serde_json::json!({ "backup": backup }).to_string(),
+        )
+        .unwrap();
+    };
+    // Half of the old site was moved away.
+    journal();
+    fs::create_dir_all(backup.join("site")).unwrap();
+    fs::rename(site.join("a"), backup.join("site/a")).unwrap();
+    archive::recover(&bench.places).unwrap();
+    assert_eq!(bench.files(), before);
+    // All of it, and half of the new one came.
+    journal();
+    fs::rename(site.join("a"), backup.join("site/a")).unwrap();
+    fs::rename(site.join("index.html"), backup.join("site/index.html")).unwrap();
+    fs::create_dir_all(backup.join("lua")).unwrap();
+    fs::rename(site.join("lua/echo.lua"), backup.join("lua/echo.lua")).unwrap();
+    fs::write(backup.join("moved"), "").unwrap();
+    bench.put("index.html", "new page");
+    bench.put("lua/new.lua", "new script");
+    archive::recover(&bench.places).unwrap();
+    assert_eq!(bench.files(), before);
+    assert!(!work.join("import.json").exists());
+    archive::recover(&bench.places).unwrap();
+}
+
+#[test]
+fn a_large_site_goes_out_without_being_held() {
+    struct Counting(u64);
+    impl Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            assert!(
+                bytes.len() <= 1024 * 1024,
+                "a piece of {} bytes",
+                bytes.len()
+            );
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let bench = Bench::new();
+    let large = fs::File::create(bench.places.site.join("large.zip")).unwrap();
+    large.set_len(64 * 1024 * 1024).unwrap();
+    let mut sink = Counting(0);
+    let mut writer = Writer::new(&mut sink);
+    archive::export_files(
+        &mut writer,
+        &Manifest::default(),
+        &bench.places.site,
+        &bench.places.scripts,
+    )
+    .unwrap();
+    writer.finish().unwrap();
+    assert!(sink.0 > 64 * 1024 * 1024);
+}
