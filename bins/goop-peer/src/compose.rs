@@ -1,6 +1,7 @@
 //! A peer, put together and taken apart.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
-use crate::{LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
+use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
@@ -37,7 +38,7 @@ const AGENT: &str = concat!("goop2-rs/", env!("CARGO_PKG_VERSION"));
 ///
 /// # Errors
 /// Anything that keeps it from starting, in words for the person who started it.
-pub async fn run(options: &Options) -> anyhow::Result<()> {
+pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     let logs = LogRing::default();
     logging::start(&logs);
     let leave = signals::leave_on_signal().context("signals cannot be received")?;
@@ -45,14 +46,30 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let config = folder.config().current();
     // The sockets first: a busy port is said before anybody hears of us.
     let sockets = match options.viewer {
-        ViewerSwitch::On => Some(Viewer::bind(&config.viewer.http_addr).await?),
+        ViewerSwitch::On => {
+            let before = std::env::var(crate::CONTROL_PORT).ok();
+            let before = before.and_then(|port| port.parse().ok());
+            Some(Viewer::bind_again(&config.viewer.http_addr, before).await?)
+        }
         ViewerSwitch::Off => None,
     };
     let peer = Peer::start(&folder, &config).await?;
+    let again = Arc::new(AtomicBool::new(false));
+    let restart = {
+        let (again, leave) = (again.clone(), leave.clone());
+        move || {
+            again.store(true, Ordering::Relaxed);
+            leave.cancel();
+        }
+    };
     let viewer = match sockets {
-        Some(sockets) => Some(Viewer::new(sockets, peer.viewer_context(&folder, logs))?),
+        Some(sockets) => {
+            let context = peer.viewer_context(&folder, logs, Arc::new(restart));
+            Some(Viewer::new(sockets, context)?)
+        }
         None => None,
     };
+    let control_port = viewer.as_ref().map(Viewer::control_port);
     banner(&folder, &peer, viewer.as_ref());
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
@@ -62,7 +79,11 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     // Both end by the same token; what they wait for is bounded.
     let _ = tokio::time::timeout(LEAVE_WITHIN, async { (serving.await, upkeep.await) }).await;
     peer.pictures.clear();
-    Ok(())
+    Ok(if again.load(Ordering::Relaxed) {
+        Ended::ToStartAgain { control_port }
+    } else {
+        Ended::Left
+    })
 }
 
 async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
@@ -163,7 +184,12 @@ impl Peer {
         Ok(peer)
     }
 
-    fn viewer_context(&self, folder: &PeerFolder, logs: LogRing) -> Context {
+    fn viewer_context(
+        &self,
+        folder: &PeerFolder,
+        logs: LogRing,
+        restart: Arc<dyn Fn() + Send + Sync>,
+    ) -> Context {
         let changed = self.changed.clone();
         Context {
             keypair: self.identity.keypair.clone(),
@@ -182,6 +208,7 @@ impl Peer {
             }),
             logs,
             profile_changed: Arc::new(move || changed.send_replace(())),
+            restart,
             metrics: self.metrics.clone(),
             data_folder: folder.root().join(DATA_FOLDER),
             version: VERSION,

@@ -40,6 +40,21 @@ pub struct Options {
     pub viewer: ViewerSwitch,
 }
 
+/// How a peer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to leave.
+    Left,
+    /// Its owner wants it to start again, with the pages where they were.
+    ToStartAgain {
+        /// The port of the control pages.
+        control_port: Option<u16>,
+    },
+}
+
+/// Tells a program that starts itself again where its pages were.
+const CONTROL_PORT: &str = "GOOP2_CONTROL_PORT";
+
 /// Worker threads of the runtime. A peer mostly waits; more threads only cost memory on a machine with many cores.
 const MAX_WORKERS: usize = 4;
 
@@ -64,12 +79,44 @@ pub fn run_to_exit(options: &Options) -> ExitCode {
         Err(error) => Err(anyhow::Error::new(error).context("the async runtime did not start")),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Left) => ExitCode::SUCCESS,
+        Ok(Ended::ToStartAgain { control_port }) => start_again(control_port),
         Err(error) => {
             eprintln!("Error: {}", in_words(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Becomes a new run of the same program with the same arguments. Returns only when that does not work.
+fn start_again(control_port: Option<u16>) -> ExitCode {
+    let started = std::env::current_exe().and_then(|program| {
+        let mut command = std::process::Command::new(program);
+        command.args(std::env::args_os().skip(1));
+        if let Some(port) = control_port {
+            command.env(CONTROL_PORT, port.to_string());
+        }
+        become_it(command)
+    });
+    match started {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("Error: the peer could not start again: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(unix)]
+fn become_it(mut command: std::process::Command) -> std::io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec())
+}
+
+#[cfg(not(unix))]
+fn become_it(mut command: std::process::Command) -> std::io::Result<ExitCode> {
+    let code = command.status()?.code().unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 /// The error and its causes. Many errors name their cause themselves; nobody needs to read it twice.

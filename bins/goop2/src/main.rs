@@ -4,6 +4,7 @@
 //! (peer-directory.md 1.1 and 1.2): a wrong flag ends with 2, everything else that
 //! goes wrong with 1, and the message says what to do.
 
+mod backup;
 mod doctor;
 
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ struct Args {
 enum Command {
     Peer(PeerCommand),
     Doctor(DoctorCommand),
+    Backup(BackupCommand),
+    Restore(RestoreCommand),
 }
 
 /// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
@@ -48,6 +51,33 @@ struct DoctorCommand {
     /// the peer folder to look at
     #[argh(positional)]
     dir: Option<PathBuf>,
+}
+
+/// Put a whole peer folder into one zip file, while it runs or not.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "backup")]
+struct BackupCommand {
+    /// the peer folder
+    #[argh(positional)]
+    dir: PathBuf,
+    /// the file to write; it must not exist
+    #[argh(positional)]
+    file: PathBuf,
+    /// put the keys in, too: whoever has such a file can be you
+    #[argh(switch)]
+    keys: bool,
+}
+
+/// Make a peer folder of a backup.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "restore")]
+struct RestoreCommand {
+    /// the file that `goop2 backup` wrote
+    #[argh(positional)]
+    file: PathBuf,
+    /// the folder to make; it must not exist or be empty
+    #[argh(positional)]
+    dir: PathBuf,
 }
 
 /// Exit code of a command line that cannot be read, as in the Go program.
@@ -102,6 +132,15 @@ fn obey(args: Args) -> ExitCode {
         Some(Command::Peer(_)) => missing_directory("peer"),
         Some(Command::Doctor(DoctorCommand { dir: Some(dir) })) => doctor::run(&dir),
         Some(Command::Doctor(_)) => missing_directory("doctor"),
+        Some(Command::Backup(BackupCommand { dir, file, keys })) => {
+            let keys = if keys {
+                backup::Keys::Included
+            } else {
+                backup::Keys::LeftOut
+            };
+            backup::backup(&dir, &file, keys)
+        }
+        Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
         None => {
             println!("{}", help());
             ExitCode::SUCCESS
@@ -162,6 +201,17 @@ mod tests {
                 command: Some(Command::Doctor(doctor)),
                 ..
             }) => format!("doctor {:?}", doctor.dir),
+            Ok(Args {
+                command: Some(Command::Backup(backup)),
+                ..
+            }) => format!(
+                "backup {:?} {:?} keys={}",
+                backup.dir, backup.file, backup.keys
+            ),
+            Ok(Args {
+                command: Some(Command::Restore(restore)),
+                ..
+            }) => format!("restore {:?} {:?}", restore.file, restore.dir),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };
@@ -177,6 +227,13 @@ mod tests {
         check("peer --no-viewer site", "peer Some(\"site\") viewer=false");
         check("peer", "peer None viewer=true");
         check("doctor site", "doctor Some(\"site\")");
+        check("backup me b.zip", "backup \"me\" \"b.zip\" keys=false");
+        check(
+            "backup --keys me b.zip",
+            "backup \"me\" \"b.zip\" keys=true",
+        );
+        check("restore b.zip me", "restore \"b.zip\" \"me\"");
+        check("backup me", "wrong");
         check("-version", "version");
         check("--version", "version");
         check("-h", "help");

@@ -252,7 +252,13 @@ pub fn import(archive: impl Read + Seek, places: &Places) -> Result<Imported, Ar
     fs::create_dir_all(&places.work)?;
     let stage = places.work.join(STAGE);
     clear(&stage)?;
-    let unpacked = unpack(archive, &stage);
+    let unpacked = unpack(archive, &stage, Layout::Site).and_then(|files| {
+        if stage.join("site").exists() {
+            Ok(files)
+        } else {
+            Err(ArchiveError::NoSite)
+        }
+    });
     let done = unpacked.and_then(|files| exchange(&stage, files, places));
     let _ = clear(&stage);
     done
@@ -274,8 +280,36 @@ pub fn recover(places: &Places) -> io::Result<()> {
     fs::remove_file(path)
 }
 
+/// Unpacks an archive of a whole folder into `folder`, which must not exist or be empty. All of it or nothing.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn restore(archive: impl Read + Seek, folder: &Path) -> Result<usize, ArchiveError> {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(ArchiveError::Refused(format!(
+            "{} is not empty",
+            folder.display()
+        )));
+    }
+    fs::create_dir_all(folder)?;
+    let unpacked = unpack(archive, folder, Layout::AsItIs);
+    if unpacked.is_err() {
+        clear(folder)?;
+    }
+    unpacked
+}
+
+/// What the names of an archive mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// An export, or a plain zip of a site.
+    Site,
+    /// Paths below the folder.
+    AsItIs,
+}
+
 /// Unpacks into an empty folder; gives the number of files.
-fn unpack(archive: impl Read + Seek, stage: &Path) -> Result<usize, ArchiveError> {
+fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usize, ArchiveError> {
     let mut zip = ZipArchive::new(archive)?;
     if zip.len() > MAX_FILES {
         return Err(ArchiveError::Refused(format!(
@@ -308,18 +342,22 @@ fn unpack(archive: impl Read + Seek, stage: &Path) -> Result<usize, ArchiveError
             "it unpacks to more than any site needs".to_owned(),
         ));
     }
-    let strip = common_folder(&names);
+    let strip = match layout {
+        Layout::Site => common_folder(&names),
+        Layout::AsItIs => String::new(),
+    };
     let mut seen = BTreeSet::new();
     let mut left = unpacked;
     let mut files = 0;
     for (index, name) in names.iter().enumerate() {
         let Some(name) = name else { continue };
         let name = name.strip_prefix(&strip).unwrap_or(name);
-        let Some(target) = place_of(name) else {
-            continue;
+        let target = match layout {
+            Layout::Site => place_of(name),
+            Layout::AsItIs => Some(PathBuf::from(name)),
         };
-        // Two names that differ only in case would be one file on some systems.
-        if !seen.insert(target.to_string_lossy().to_lowercase()) {
+        let Some(target) = target else { continue };
+        if !seen.insert(target.clone()) {
             return Err(ArchiveError::Refused(format!("it holds {name:?} twice")));
         }
         let mut entry = zip.by_index(index)?;
@@ -344,17 +382,16 @@ fn unpack(archive: impl Read + Seek, stage: &Path) -> Result<usize, ArchiveError
         file.sync_all()?;
         files += 1;
     }
-    if !stage.join("site").exists() {
-        return Err(ArchiveError::NoSite);
-    }
     Ok(files)
 }
 
 fn in_the_way(name: &str, error: io::Error) -> ArchiveError {
     match error.kind() {
-        io::ErrorKind::AlreadyExists
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::IsADirectory => {
+        // Where the disk does not tell cases apart, a name that differs only in that exists, too.
+        io::ErrorKind::AlreadyExists => {
+            ArchiveError::Refused(format!("{name:?} and another name are one on this disk"))
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
             ArchiveError::Refused(format!("{name:?} is a file and a folder"))
         }
         _ => ArchiveError::Io(error),

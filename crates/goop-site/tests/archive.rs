@@ -186,10 +186,9 @@ fn what_must_not_come_in_does_not_and_the_site_stays() {
     refused(zip(&[("/etc/passwd", "x")]), "no name within a site");
     refused(zip(&[("C:\\windows\\x", "x")]), "no name within a site");
     refused(zip(&[("site/a\nb", "x")]), "no name within a site");
-    refused(zip(&[("site/A.txt", "x"), ("site/a.txt", "y")]), "twice");
     refused(
         zip(&[("site/a", "x"), ("site/a/b", "y")]),
-        "a file and a folder",
+        "site/a/b",
     );
 
     let mut links = ZipWriter::new(Cursor::new(Vec::new()));
@@ -259,6 +258,41 @@ fn an_import_that_was_killed_is_undone_at_the_next_start() {
     assert_eq!(bench.files(), before);
     assert!(!work.join("import.json").exists());
     archive::recover(&bench.places).unwrap();
+}
+
+#[test]
+fn a_backup_is_unpacked_as_it_is_into_an_empty_folder_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = zip(&[
+        ("goop.json", "{}"),
+        ("site/A.txt", "x"),
+        ("site/b/c", "y"),
+        ("data/peers.json", "{}"),
+    ]);
+    let folder = dir.path().join("new/peer");
+    assert_eq!(
+        archive::restore(Cursor::new(archive.clone()), &folder).unwrap(),
+        4
+    );
+    assert_eq!(tree(&folder)["site/b/c"], "y");
+    let again = archive::restore(Cursor::new(archive), &folder)
+        .unwrap_err()
+        .to_string();
+    assert!(again.contains("is not empty"), "{again}");
+    let hostile = zip(&[("goop.json", "{}"), ("../outside", "x")]);
+    assert!(archive::restore(Cursor::new(hostile), &dir.path().join("other")).is_err());
+    assert!(!dir.path().join("other").exists() && !dir.path().join("outside").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_differ_in_case_only_are_two_files_where_the_disk_says_so() {
+    let from = Bench::new();
+    from.put("A.txt", "upper");
+    from.put("a.txt", "lower");
+    let to = Bench::new();
+    to.import(from.export()).unwrap();
+    assert_eq!(to.files(), from.files());
 }
 
 #[test]

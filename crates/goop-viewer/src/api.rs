@@ -78,6 +78,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(settings::quick_get))
         .routes(routes!(settings::origins))
         .routes(routes!(config::all, config::change))
+        .routes(routes!(config::restart))
         .routes(routes!(folders::browse))
         .routes(routes!(folders::set_split))
         .routes(routes!(files::list))

@@ -71,6 +71,8 @@ pub struct Context {
     pub logs: LogRing,
     /// Called when name or picture changed, so that others hear of it.
     pub profile_changed: Arc<dyn Fn() + Send + Sync>,
+    /// Ends the peer and starts it again; answers at once.
+    pub restart: Arc<dyn Fn() + Send + Sync>,
     /// Renders the metrics for `/metrics`.
     pub metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
     /// The peer folder's `data/`, for the control token.

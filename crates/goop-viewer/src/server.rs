@@ -126,10 +126,19 @@ impl Viewer {
     /// # Errors
     /// See [`ViewerError`].
     pub async fn bind(http_addr: &str) -> Result<Sockets, ViewerError> {
+        Self::bind_again(http_addr, None).await
+    }
+
+    /// As [`Viewer::bind`], after a restart: where the setting leaves the control port open, it is the one from before if
+    /// that is free, so that open pages find their peer again.
+    ///
+    /// # Errors
+    /// See [`ViewerError`].
+    pub async fn bind_again(http_addr: &str, before: Option<u16>) -> Result<Sockets, ViewerError> {
         let text = http_addr.trim();
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if text.is_empty() {
-            let control = match listen(loopback(DEFAULT_PORT)).await {
+            let control = match listen(loopback(before.unwrap_or(DEFAULT_PORT))).await {
                 Ok(control) => control,
                 Err(_) => listen(loopback(0)).await?,
             };
@@ -146,8 +155,12 @@ impl Viewer {
             });
         }
         let public = listen(addr).await?;
+        let control = match listen(loopback(before.unwrap_or(0))).await {
+            Ok(control) => control,
+            Err(_) => listen(loopback(0)).await?,
+        };
         Ok(Sockets {
-            control: listen(loopback(0)).await?,
+            control,
             public: Some(public),
         })
     }
@@ -192,6 +205,12 @@ impl Viewer {
     #[must_use]
     pub fn control_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.shared.control_port)
+    }
+
+    /// The port of the control pages.
+    #[must_use]
+    pub fn control_port(&self) -> u16 {
+        self.shared.control_port
     }
 
     /// Where the own site is published, if it is.

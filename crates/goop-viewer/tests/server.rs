@@ -104,6 +104,7 @@ async fn alice() -> Alice {
         neighbours: Arc::new(Nobody),
         logs: logs.clone(),
         profile_changed: Arc::new(|| ()),
+        restart: Arc::new(|| ()),
         metrics: None,
         data_folder: folder.root().join("data"),
         version: "0.0.0",

@@ -195,6 +195,13 @@ pub(crate) async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     }
 }
 
+/// Ends the peer politely and starts it again on the same port, so that settings count. The owner stays signed in.
+#[utoipa::path(post, path = "/api/restart", tag = "settings", responses((status = 202)))]
+pub(crate) async fn restart(State(shared): State<Arc<Shared>>) -> Response {
+    (shared.context.restart)();
+    reply(StatusCode::ACCEPTED, &json!({ "status": "restarting" }))
+}
+
 /// The configuration with the wanted values in it, and which fields changed.
 fn merged(config: &Config, wanted: &Map<String, Value>) -> Result<(Config, Vec<String>), Mistake> {
     let mut sections = as_object(config);
