@@ -128,7 +128,8 @@ fn set_range(response: &mut Response<SiteBody>, text: &str) {
 }
 
 /// Whether gzip is among the accepted encodings with a weight above zero.
-fn accepts_gzip(accepted: &HeaderValue) -> bool {
+#[must_use]
+pub fn accepts_gzip(accepted: &HeaderValue) -> bool {
     let Ok(accepted) = accepted.to_str() else {
         return false;
     };

@@ -186,10 +186,7 @@ fn what_must_not_come_in_does_not_and_the_site_stays() {
     refused(zip(&[("/etc/passwd", "x")]), "no name within a site");
     refused(zip(&[("C:\\windows\\x", "x")]), "no name within a site");
     refused(zip(&[("site/a\nb", "x")]), "no name within a site");
-    refused(
-        zip(&[("site/a", "x"), ("site/a/b", "y")]),
-        "site/a/b",
-    );
+    refused(zip(&[("site/a", "x"), ("site/a/b", "y")]), "site/a/b");
 
     let mut links = ZipWriter::new(Cursor::new(Vec::new()));
     links

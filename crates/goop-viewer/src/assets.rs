@@ -1,10 +1,16 @@
 //! The pages: files embedded in the binary.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rust_embed::RustEmbed;
@@ -21,34 +27,71 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// Below this, packing costs more than it saves.
+const MIN_PACKED: usize = 1_024;
+
+/// Files packed with gzip, each once when it is first asked for.
+static PACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+
+/// The packed form of a file; `None` where that does not help.
+fn packed(path: &str, bytes: &[u8]) -> Option<Bytes> {
+    use std::io::Write;
+    if bytes.len() < MIN_PACKED {
+        return None;
+    }
+    let mut known = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(packed) = known.get(path) {
+        return Some(packed.clone());
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).ok()?;
+    let packed = Bytes::from(encoder.finish().ok()?);
+    known.insert(path.to_owned(), packed.clone());
+    Some(packed)
+}
+
 /// A file of the pages, by its path below `assets/`.
 pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
     let Some(file) = Assets::get(path) else {
         return not_found();
     };
-    let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
-    let known = headers
-        .get(IF_NONE_MATCH)
-        .and_then(|known| known.to_str().ok());
-    let unchanged = known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag));
-    let body = match file.data {
-        _ if unchanged => Body::empty(),
-        std::borrow::Cow::Borrowed(bytes) => Body::from(bytes),
-        std::borrow::Cow::Owned(bytes) => Body::from(bytes),
-    };
-    let mut response = Response::new(body);
-    if unchanged {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
     let kind = goop_site::types::by_extension(
         std::path::Path::new(path),
         goop_site::types::Audience::Browser,
     );
+    let accepted = headers
+        .get(ACCEPT_ENCODING)
+        .is_some_and(goop_site::respond::accepts_gzip);
+    let gzip = (accepted && kind.is_some_and(goop_site::types::is_compressible))
+        .then(|| packed(path, &file.data))
+        .flatten();
+    let mark = if gzip.is_some() { "-gz" } else { "" };
+    let etag = format!("\"{}{mark}\"", hex(&file.metadata.sha256_hash()[..16]));
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok());
+    let unchanged = known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag));
+    let is_packed = gzip.is_some();
+    let body = match (gzip, file.data) {
+        _ if unchanged => Body::empty(),
+        (Some(gzip), _) => Body::from(gzip),
+        (None, std::borrow::Cow::Borrowed(bytes)) => Body::from(bytes),
+        (None, std::borrow::Cow::Owned(bytes)) => Body::from(bytes),
+    };
+    let mut response = Response::new(body);
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else if is_packed {
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     let out = response.headers_mut();
     out.insert(
         CONTENT_TYPE,
         HeaderValue::from_static(kind.unwrap_or(goop_site::types::UNKNOWN)),
     );
+    out.insert(VARY, HeaderValue::from_static("accept-encoding"));
     // Asked about at each load; a new program brings new pages at once.
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     out.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod exposure;
+mod keeping;
 mod lan;
 mod net;
 mod pages;
@@ -53,6 +54,21 @@ pub(crate) fn all() -> Vec<Scenario> {
             "kill -9 at any moment leaves a folder that starts",
             Kind::Lan,
             bad_input::kill_anywhere,
+        ),
+        scenario(
+            "settings count after a restart from the pages",
+            Kind::Lan,
+            keeping::restart,
+        ),
+        scenario(
+            "an import that is killed leaves a whole site",
+            Kind::Lan,
+            keeping::killed_import,
+        ),
+        scenario(
+            "a backup is the same peer elsewhere",
+            Kind::Lan,
+            keeping::backup,
         ),
         scenario(
             "folders of the Go program open and stay valid",
