@@ -73,7 +73,7 @@ function Menu({ at, label, items }) {
     close(true);
     item.act?.();
   };
-  return html`<div class="menu" role="menu" aria-label=${label} ref=${box} onKeyDown=${key}>
+  return html`<section aria-label=${label}><div class="menu" role="menu" aria-label=${label} ref=${box} onKeyDown=${key}>
     ${items.filter(Boolean).map((item) => {
     const inner = html`<${Icon} name=${item.icon} /><span>${item.text}</span>`;
     const cls = item.bad ? 'menu-item bad' : 'menu-item';
@@ -81,7 +81,7 @@ function Menu({ at, label, items }) {
       ? html`<a key=${item.text} class=${cls} role="menuitem" tabindex="-1" href=${item.href} target=${item.target} rel="noreferrer" onClick=${choose(item)}>${inner}</a>`
       : html`<button key=${item.text} class=${cls} type="button" role="menuitem" tabindex="-1" onClick=${choose(item)}>${inner}</button>`;
   })}
-  </div>`;
+  </div></section>`;
 }
 
 /** The open menu, if there is one. */

@@ -87,7 +87,7 @@ function Crop({ file, onClose }) {
     }
   }
   const slider = (name, text, min, max, step) => html`<label class="slider"><span class="small">${text}</span>
-    <input type="range" min=${min} max=${max} step=${step} value=${crop[name]} disabled=${!image} data-first=${name === 'zoom' || undefined}
+    <input type="range" min=${min} max=${max} step=${step} value=${crop[name]} data-first=${name === 'zoom' || undefined}
       onInput=${(event) => set({ [name]: Number(event.currentTarget.value) })} /></label>`;
   return html`<${Dialog} title=${strings.title} onClose=${() => onClose(false)} keep>
     <p class="small muted">${strings.hint}</p>

@@ -64,7 +64,7 @@ export function VirtualList({ items, keyOf, row, label }) {
 
   return html`<ul class="virtual" ref=${list} aria-label=${label} style=${{ height: `${items.length * height}px` }} onKeyDown=${step}
       onFocusIn=${(event) => { held.current = event.target.closest('.virtual-row')?.dataset.key ?? null; }}
-      onFocusOut=${(event) => { if (!list.current.contains(event.relatedTarget)) held.current = null; }}>
+      onFocusOut=${(event) => { if (!list.current?.contains(event.relatedTarget)) held.current = null; }}>
     ${shown.map((at) => html`<li key=${keyOf(items[at])} class="virtual-row" data-key=${keyOf(items[at])} data-index=${at}
       aria-setsize=${items.length} aria-posinset=${at + 1} style=${{ top: `${at * height}px` }}>${row(items[at])}</li>`)}
   </ul>`;

@@ -23,10 +23,10 @@ const strings = {
   relay: 'Relay',
   kinds: { direct: 'direct', relay: 'through a relay', bridge: 'through a bridge', none: 'not connected' },
   lan: 'local network',
-  columns: ['Name', 'Connection', 'Answers', 'Address', 'Since', 'Streams', 'Sealed'],
+  columns: ['Name', 'Connection', 'Answers', 'Address', 'For', 'Streams', 'Sealed'],
   yes: 'yes',
   no: 'no',
-  facts: { connection: 'Connection', addr: 'Address', age: 'Connected since', streams: 'Open streams', sealed: 'Messages can be sealed', reachable: 'Answers', uptime: 'Running since', id: 'Peer id' },
+  facts: { connection: 'Connection', addr: 'Address', age: 'Connected for', streams: 'Open streams', sealed: 'Messages can be sealed', reachable: 'Answers', uptime: 'Running for', id: 'Peer id' },
   about: 'About this peer',
   choose: 'Choose a peer in the drawing to read about it.',
   drawing: (counts) => `Drawing of the network: ${counts}. The table says the same in words.`,
@@ -64,9 +64,11 @@ function placed(peers) {
     return { peer, x: Math.cos(angle) * radius, y: Math.sin(angle) * radius };
   });
   const first = near.slice(0, 12);
+  // Straight up stays free for the relay.
+  const half = Math.PI / Math.max(1, first.length);
   return [
-    ...ring(first, near.length > 12 ? 130 : 190, -Math.PI / 2),
-    ...ring(near.slice(12), 235, -Math.PI / 2 + 0.1),
+    ...ring(first, near.length > 12 ? 150 : 190, -Math.PI / 2 + half),
+    ...ring(near.slice(12), 235, -Math.PI / 2 + 0.12),
     ...ring(away, 345, -Math.PI / 2 + 0.2),
   ];
 }
@@ -74,10 +76,9 @@ function placed(peers) {
 const Node = memo(({ peer, x, y, chosen, onChoose }) => html`<g class="node" data-kind=${peer.connection} data-chosen=${chosen} transform=${`translate(${x} ${y})`}
     role="button" tabindex="0" aria-pressed=${String(chosen)} aria-label=${`${peer.label}, ${kindText(peer)}`} onClick=${() => onChoose(peer.id)}
     onKeyDown=${(event) => (event.key === 'Enter' || event.key === ' ') && (event.preventDefault(), onChoose(peer.id))}>
-  <title>${peer.label}</title>
-  <circle r="24" /><text class="letter" dy="7">${[...peer.label][0]?.toUpperCase()}</text>
+  <circle r="24" /><text class="letter" dy="7" aria-hidden="true">${[...peer.label][0]?.toUpperCase()}</text>
   ${peer.encryption_supported && html`<g class="seal" transform="translate(17 -17)"><circle r="8" /><path d="M-3 -0.5v-1.5a3 3 0 0 1 6 0v1.5M-4 -0.5h8v5h-8z" /></g>`}
-  <text class="name" dy="46">${cut(peer.label, 18)}</text>
+  <text class="name" dy="46" aria-hidden="true">${cut(peer.label, 18)}</text>
 </g>`);
 
 /** The drawing; wheel and buttons size it, dragging moves it, a double click shows all of it. */
@@ -118,7 +119,7 @@ function DrawingNow({ topology, chosen, onChoose }) {
         <circle class="ring" r="190" /><circle class="ring" r="345" />
         ${nodes.map(({ peer, x: px, y: py }) => html`<line key=${peer.id} class="wire" data-kind=${peer.connection} x1="0" y1="0" x2=${px} y2=${py} />`)}
         ${relay && html`<g class="relay-node" transform="translate(0 -92)"><rect x="-17" y="-17" width="34" height="34" rx="5" transform="rotate(45)" />
-          <text class="name" dy="-32">${cut(relay.label || strings.relay, 18)}${self.has_circuit ? '' : ` (${strings.noCircuit})`}</text></g>`}
+          <text class="name" x="30" y="5">${cut(relay.label || strings.relay, 18)}${self.has_circuit ? '' : ` (${strings.noCircuit})`}</text></g>`}
         <g class="node self"><circle class="halo" r="46" /><circle r="36" /><text class="letter" dy="6">${strings.me}</text><text class="name" dy="58">${cut(self.label || '', 22)}</text></g>
         ${nodes.map(({ peer, x: px, y: py }) => html`<${Node} key=${peer.id} peer=${peer} x=${px} y=${py} chosen=${peer.id === chosen} onChoose=${onChoose} />`)}
       </svg>
