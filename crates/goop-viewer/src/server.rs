@@ -505,14 +505,17 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
 
 /// The control pages; the script in the shell shows what the path names.
 fn is_page(path: &str) -> bool {
-    matches!(path, "/peers" | "/view" | "/self" | "/logs")
-        || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
+    matches!(
+        path,
+        "/peers" | "/view" | "/self" | "/logs" | "/topology" | "/docs"
+    ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 
 fn redirect_of(path: &str) -> Option<&'static str> {
     Some(match path {
         "/" => "/peers",
         "/settings" => "/self#settings",
+        "/apidocs" => "/docs",
         _ => return None,
     })
 }

@@ -1,66 +1,98 @@
-// The frame: navigation without reloading, the live connection, the theme.
+// The frame: which page an address names, navigation without reloading, the live connection.
 
-import { get } from './api.js';
-import { el } from './dom.js';
-import { connect } from './events.js';
+import { get, post } from './api.js';
+import { connect, listen } from './events.js';
+import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { failure } from './components/parts.js';
+import { link, loadQuick, loadSession, session } from './session.js';
+import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
+import { mount } from './components/mount.js';
+import { Failure } from './components/states.js';
+import { toast } from './components/toast.js';
+import { welcome } from './components/welcome.js';
+import { html, render, signal } from '../vendor/ui.js';
+import * as docs from './pages/docs.js';
 import * as logs from './pages/logs.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
 import * as self from './pages/self.js';
+import * as topology from './pages/topology.js';
 import * as view from './pages/view.js';
 
 const strings = {
   title: (page) => `${page} · Goop²`,
-  nav: [['/peers', 'Peers'], ['/view', 'Visiting'], ['/self', 'Me'], ['/logs', 'Logs']],
-  live: 'live',
-  lost: 'connection lost',
-  signedOut: 'signed out',
+  relayLost: 'Relay unavailable',
+  relayLostText: 'Peers outside your network may not find you until it is back.',
+  relayBack: 'Relay restored',
+  relayBackText: 'Peers outside your network find you again.',
 };
 
-const pages = [
-  [/^\/peers$/, peers], [/^\/peer\/([^/]+)$/, peer], [/^\/view$/, view], [/^\/self$/, self], [/^\/logs$/, logs],
+/** What the navigation shows. */
+const navigation = [
+  { href: '/peers', text: 'Peers', icon: 'peers', under: /^\/peer\// },
+  { href: '/view', text: 'Visiting', icon: 'visit' },
+  { href: '/self', text: 'Me', icon: 'me' },
+  { href: '/logs', text: 'Logs', icon: 'logs', under: /^\/topology$/ },
+  { href: '/docs', text: 'Docs', icon: 'docs' },
 ];
 
-let leave = () => {};
+/** Which page an address names. */
+const pages = [
+  [/^\/peers$/, peers],
+  [/^\/peer\/([^/]+)$/, peer],
+  [/^\/view$/, view],
+  [/^\/self$/, self],
+  [/^\/logs$/, logs],
+  [/^\/topology$/, topology],
+  [/^\/docs$/, docs],
+];
 
-/** Shows the page the address names. */
+/** Names nobody chose. */
+const DEFAULT_NAMES = ['', 'hello'];
+
+const path = signal(location.pathname);
+const main = document.getElementById('main');
+let leave = () => {};
+let turn = 0;
+/** The address that is shown, without its fragment. */
+let shown = '';
+
+/** Shows the page the address names. A page that was left before it was ready is taken away again. */
 async function show() {
+  turn += 1;
+  const mine = turn;
   leave();
   leave = () => {};
-  const main = document.getElementById('main');
-  const path = location.pathname;
-  const [page, match] = pages.map(([pattern, page]) => [page, path.match(pattern)]).find(([, found]) => found) ?? [peers, []];
+  path.value = location.pathname;
+  shown = location.pathname + location.search;
+  const [page, match] = pages.map(([pattern, found]) => [found, location.pathname.match(pattern)]).find(([, found]) => found) ?? [peers, []];
   document.title = strings.title(page.title);
   main.dataset.wide = String(Boolean(page.wide));
-  for (const link of document.querySelectorAll('.nav a')) {
-    const here = path === link.pathname || (link.pathname === '/peers' && path.startsWith('/peer'));
-    if (here) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
-  }
+  main.dataset.broad = String(Boolean(page.broad));
+  let gone;
   try {
-    leave = (await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) })) ?? leave;
+    gone = await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) });
   } catch (error) {
-    main.replaceChildren(failure(error));
+    gone = mount(main, html`<${Failure} error=${error} again=${show} />`);
   }
-}
-
-/** Goes to a page of ours without loading it anew. */
-export function go(url) {
-  history.pushState(null, '', url);
-  show().then(() => document.getElementById('main').focus());
+  if (mine === turn) leave = gone ?? leave;
+  else gone?.();
 }
 
 document.addEventListener('click', (event) => {
-  const link = event.target.closest('a[href]');
+  const anchor = event.target.closest('a[href]');
   const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-  if (!link || !plain || link.target || link.origin !== location.origin) return;
-  if (!pages.some(([pattern]) => pattern.test(link.pathname))) return;
+  if (!anchor || !plain || event.defaultPrevented || anchor.target || anchor.origin !== location.origin || anchor.hasAttribute('download')) return;
+  const samePage = anchor.pathname === location.pathname && anchor.search === location.search && anchor.hash;
+  if (samePage || !pages.some(([pattern]) => pattern.test(anchor.pathname))) return;
   event.preventDefault();
-  go(link.href);
+  go(anchor.href);
 });
-addEventListener('popstate', show);
+onGo(() => show().then(() => {
+  main.focus({ preventScroll: true });
+  if (!location.hash) scrollTo(0, 0);
+}));
+addEventListener('popstate', () => location.pathname + location.search !== shown && show());
 // A page that the browser keeps for "back" must not keep connections.
 addEventListener('pagehide', () => {
   leave();
@@ -70,41 +102,41 @@ addEventListener('pageshow', ({ persisted }) => {
   if (persisted) show();
 });
 
-export function setTheme(theme) {
-  if (theme === 'dark' || theme === 'light') document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
-}
-
-function showState(state) {
-  const note = document.getElementById('link-state');
-  note.dataset.state = state;
-  note.textContent = state === 'live' ? strings.live : strings.lost;
-}
+listen(({ topic, payload }) => {
+  if (topic !== 'relay:status') return;
+  if (payload.status === 'lost' || payload.status === 'timeout') toast(strings.relayLostText, { level: 'warning', title: strings.relayLost, stay: 8000 });
+  else if (payload.status === 'recovered') toast(strings.relayBackText, { level: 'success', title: strings.relayBack, stay: 4000 });
+});
 
 /** Browsers that do not resolve names below localhost get a port for each site instead. */
-async function checkOrigins(session) {
+async function checkOrigins() {
   try {
-    await fetch(session.probe_url, { mode: 'no-cors' });
+    await fetch(session.value.probe_url, { mode: 'no-cors' });
   } catch {
-    await fetch('/api/origins', { method: 'POST', body: JSON.stringify({ mode: 'port' }) });
+    await post('/api/origins', { mode: 'port' }).catch(() => {});
   }
 }
 
+/** Somebody who is here for the first time is asked for a name. */
+async function greet() {
+  const me = await get('/api/self');
+  if (DEFAULT_NAMES.includes(me.label.trim())) welcome(me);
+}
+
 async function begin() {
-  const nav = strings.nav.map(([href, text]) => el('a', { href }, text));
-  document.getElementById('nav').append(...nav);
-  setTheme(localStorage.getItem('theme'));
+  render(html`<${Nav} pages=${navigation} path=${path} />`, document.getElementById('nav'));
+  render(html`<${LinkState} />`, document.getElementById('link-state'));
+  render(html`<${Toasts} />`, document.getElementById('toasts'));
+  render(html`<${Overlays} />`, document.getElementById('overlays'));
   try {
-    const session = await get('/api/session');
-    if (!localStorage.getItem('theme')) setTheme(session.theme);
+    await loadSession();
     // In this order nothing is missed in between.
-    connect(showState);
-    await refresh();
-    checkOrigins(session);
+    connect((state) => { link.value = state; });
+    await Promise.all([refresh(), loadQuick()]);
+    checkOrigins();
+    greet().catch(() => {});
   } catch (error) {
-    const note = document.getElementById('link-state');
-    note.dataset.state = 'lost';
-    note.textContent = error.status === 401 ? strings.signedOut : strings.lost;
+    link.value = error.status === 401 ? 'out' : 'lost';
   }
   await show();
 }

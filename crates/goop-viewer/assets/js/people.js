@@ -1,53 +1,116 @@
-// The known peers as one live list that pages share.
+// The known peers as one live, sorted list that pages share.
+//
+// Events change the list at once and tell the pages once per animation frame, however many there were. A peer that
+// changed is a new object in its old place, so a row is drawn anew only if its own peer changed.
+// Offers: everybody, find (both tracked by signals), refresh, label, picture, state.
 
 import { get } from './api.js';
 import { listen } from './events.js';
+import { signal } from '../vendor/ui.js';
+
+/** Milliseconds until a hidden page is told; it has no animation frames. */
+const HIDDEN_PAUSE = 500;
 
 const people = new Map();
-const watchers = new Set();
+/** All peers in the order they are shown. */
+let order = [];
+/** Ids whose place may have changed since the pages were told, with the object that stands in `order`. */
+const moved = new Map();
+let waiting = false;
+const changes = signal(0);
+const collator = new Intl.Collator(undefined, { sensitivity: 'base', numeric: true });
 
 const fromList = (row) => ({
-  id: row.ID, name: row.Content, email: row.Email, hash: row.AvatarHash, reachable: row.Reachable,
-  offline: row.Offline, seen: Date.parse(row.LastSeen), favorite: row.Favorite,
+  id: row.ID, name: row.Content, email: row.Email, hash: row.AvatarHash, reachable: row.Reachable, offline: row.Offline,
+  seen: Date.parse(row.LastSeen), favorite: row.Favorite, verified: row.Verified, callsOff: row.VideoDisabled,
+  template: row.ActiveTemplate,
 });
 
 const fromEvent = (event) => ({
   id: event.peerID, name: event.content, email: event.email ?? '', hash: event.avatarHash ?? '',
   reachable: event.reachable, offline: event.offline ?? false, seen: event.lastSeen, favorite: event.favorite ?? false,
+  verified: event.verified ?? false, callsOff: event.videoDisabled ?? false, template: event.activeTemplate ?? '',
 });
 
-function changed() {
-  for (const watcher of watchers) watcher();
+export const label = (peer) => peer.name || `${peer.id.slice(0, 12)}…`;
+export const picture = (peer) => `/api/avatar/peer/${peer.id}?v=${peer.hash || 'none'}`;
+/** `here`, `quiet` (online, but does not answer) or `away`. */
+export const state = (peer) => (peer.offline ? 'away' : peer.reachable ? 'here' : 'quiet');
+
+const rank = (peer) => (peer.offline ? 2 : 0) + (peer.favorite ? 0 : 1);
+/** Present ones first, favourites before others, then by name; the id decides among equals. */
+const compare = (a, b) => rank(a) - rank(b) || collator.compare(label(a), label(b)) || (a.id < b.id ? -1 : Number(a.id > b.id));
+
+/** Where `peer` stands in `order`, or would have to stand. */
+function place(peer) {
+  let low = 0;
+  let high = order.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(order[middle], peer) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Brings what changed into the list and tells the pages. */
+function flush() {
+  waiting = false;
+  order = order.slice();
+  for (const [id, before] of moved) {
+    const now = people.get(id);
+    const at = before ? place(before) : -1;
+    if (before && now && compare(before, now) === 0) order[at] = now;
+    else {
+      if (before) order.splice(at, 1);
+      if (now) order.splice(place(now), 0, now);
+    }
+  }
+  moved.clear();
+  changes.value += 1;
+}
+
+function change(id, peer) {
+  if (!moved.has(id)) moved.set(id, people.get(id));
+  if (peer) people.set(id, peer);
+  else people.delete(id);
+  if (waiting) return;
+  waiting = true;
+  if (document.hidden) setTimeout(flush, HIDDEN_PAUSE);
+  else requestAnimationFrame(flush);
+}
+
+/** Takes a whole list. Peers that did not change stay the same objects. */
+export function replaceAll(rows) {
+  const fresh = new Map(rows.map((row) => [row.ID, fromList(row)]));
+  for (const [id, peer] of fresh) {
+    const before = people.get(id);
+    if (before && Object.keys(peer).every((key) => Object.is(peer[key], before[key]))) fresh.set(id, before);
+  }
+  people.clear();
+  for (const [id, peer] of fresh) people.set(id, peer);
+  moved.clear();
+  order = [...people.values()].sort(compare);
+  changes.value += 1;
 }
 
 /** Reads the whole list. */
 export async function refresh() {
-  const rows = await get('/api/peers');
-  people.clear();
-  for (const row of rows ?? []) people.set(row.ID, fromList(row));
-  changed();
+  replaceAll((await get('/api/peers')) ?? []);
 }
 
-/** Calls `watcher` after each change; gives back how to stop. */
-export function watch(watcher) {
-  watchers.add(watcher);
-  return () => watchers.delete(watcher);
-}
-
-/** Everybody: present ones first, favourites before others, then by name. */
+/** Everybody, in the order they are shown. Not to be changed. */
 export function everybody() {
-  const rank = (peer) => (peer.offline ? 2 : 0) + (peer.favorite ? 0 : 1);
-  return [...people.values()].sort((a, b) => rank(a) - rank(b) || label(a).localeCompare(label(b)));
+  return changes.value >= 0 ? order : [];
 }
 
-export const find = (id) => people.get(id);
-export const label = (peer) => peer.name || `${peer.id.slice(0, 12)}…`;
-export const picture = (peer) => `/api/avatar/peer/${peer.id}?v=${peer.hash || 'none'}`;
+/** One peer, or nothing. */
+export function find(id) {
+  return changes.value >= 0 ? people.get(id) : undefined;
+}
 
 listen((event) => {
   if (event.topic === 'reset') refresh().catch(() => {});
-  else if (event.topic === 'peer:announce') people.set(event.payload.peerID, fromEvent(event.payload));
-  else if (event.topic === 'peer:gone') people.delete(event.payload.peerID);
-  else return;
-  changed();
+  else if (event.topic === 'peer:announce') change(event.payload.peerID, fromEvent(event.payload));
+  else if (event.topic === 'peer:gone') change(event.payload.peerID, null);
 });

@@ -1,7 +1,14 @@
 // Logs: what the program says, followed until you scroll up.
+//
+// The stream is opened before the list is read, and again after it broke off, so no line in between is lost.
 
-import { get } from '../api.js';
-import { el, toast } from '../dom.js';
+import { get, post } from '../api.js';
+import { Icon } from '../components/icon.js';
+import { Subnav } from '../components/subnav.js';
+import { copyText, memo, mount, useLoad } from '../components/mount.js';
+import { Empty, Failure, Offline } from '../components/states.js';
+import { toastError } from '../components/toast.js';
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
 
 export const title = 'Logs';
 
@@ -10,53 +17,136 @@ const strings = {
   columns: ['Time', 'Level', 'Area', 'Text'],
   filter: 'Filter',
   level: 'Least level',
-  levels: ['error', 'warn', 'info', 'debug'],
+  levels: [['error', 'Errors only'], ['warn', 'Warnings and errors'], ['info', 'Normal'], ['debug', 'With details'], ['trace', 'Everything']],
+  area: 'Area',
+  anyArea: 'Every area',
+  verbose: 'Network details',
   copy: 'Copy',
-  copied: 'Copied',
-  follow: 'Follow',
+  copied: (n) => (n === 1 ? 'One line copied' : `${n} lines copied`),
+  follow: 'To the newest line',
+  nothing: 'No line matches',
+  nothingText: 'Try another level, another area or fewer words.',
 };
 
-const MAX_ROWS = 2000;
+/** Lines that are kept. */
+const MAX_LINES = 2000;
+/** How near to the end, in pixels, counts as the end. */
+const NEAR = 40;
+const LEVELS = strings.levels.map(([level]) => level);
 
-export async function show(main) {
-  const lines = await get('/api/logs');
-  const body = el('tbody');
-  const box = el('div', { class: 'log', tabindex: 0, role: 'region', 'aria-label': strings.heading },
-    el('table', {}, el('thead', {}, el('tr', {}, strings.columns.map((name) => el('th', { scope: 'col' }, name)))), body));
-  const search = el('input', { class: 'search', type: 'search', placeholder: strings.filter, 'aria-label': strings.filter, oninput: refilter });
-  const level = el('select', { id: 'level', 'aria-label': strings.level, class: 'button', onchange: refilter },
-    strings.levels.map((name) => el('option', { value: name, selected: name === 'info' }, name)));
-  const follow = el('button', { class: 'button', type: 'button', onclick: () => { box.scrollTop = box.scrollHeight; } }, strings.follow);
-  const copy = el('button', { class: 'button', type: 'button', onclick: () => {
-    const shown = [...body.rows].filter((row) => !row.hidden);
-    const text = shown.map((row) => [...row.cells].map((cell) => cell.textContent).join('\t')).join('\n');
-    navigator.clipboard.writeText(text).then(() => toast(strings.copied));
-  } }, strings.copy);
+let number = 0;
+const numbered = (line) => {
+  number += 1;
+  return { ...line, number, time: new Date(line.ts).toLocaleTimeString() };
+};
 
-  const atEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  function matches(row) {
-    const rank = strings.levels.indexOf(row.dataset.level);
-    return (rank === -1 ? 4 : rank) <= strings.levels.indexOf(level.value)
-      && row.textContent.toLowerCase().includes(search.value.trim().toLowerCase());
-  }
-  function refilter() {
-    for (const row of body.rows) row.hidden = !matches(row);
-  }
-  function add(line) {
-    const following = atEnd();
-    const row = el('tr', { 'data-level': line.level },
-      el('td', {}, new Date(line.ts).toLocaleTimeString()), el('td', {}, line.level), el('td', {}, line.area), el('td', {}, line.msg));
-    row.hidden = !matches(row);
-    body.append(row);
-    while (body.rows.length > MAX_ROWS) body.rows[0].remove();
-    if (following) box.scrollTop = box.scrollHeight;
-  }
-
-  main.replaceChildren(el('div', { class: 'stack' }, el('h1', {}, strings.heading),
-    el('div', { class: 'row' }, search, level, follow, copy), box));
-  lines.forEach(add);
-  box.scrollTop = box.scrollHeight;
-  const source = new EventSource('/api/logs/stream');
-  source.addEventListener('message', (event) => add(JSON.parse(event.data)));
-  return () => source.close();
+/** Lines of `list` after the newest one that `known` has; all of them when there is none. */
+function newer(known, list) {
+  const last = known.at(-1);
+  const at = last ? list.findLastIndex((line) => line.ts === last.ts && line.msg === last.msg) : -1;
+  return list.slice(at + 1);
 }
+
+/** The lines, live. Many at once are shown with one drawing. */
+function useLines() {
+  const [lines, setLines] = useState([]);
+  const [error, setError] = useState(null);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let waiting = [];
+    let ready = false;
+    let timer = 0;
+    const source = new EventSource('/api/logs/stream');
+    const add = (fresh) => setLines((old) => [...old, ...fresh.map(numbered)].slice(-MAX_LINES));
+    const drain = () => {
+      timer = 0;
+      const fresh = waiting;
+      waiting = [];
+      add(fresh);
+    };
+    source.addEventListener('open', () => {
+      ready = false;
+      get('/api/logs').then((list) => {
+        setError(null);
+        setLines((old) => {
+          const all = [...old, ...newer(old, list ?? []).map(numbered)];
+          return [...all, ...newer(all, waiting).filter((line) => !list?.some((known) => known.ts === line.ts && known.msg === line.msg)).map(numbered)].slice(-MAX_LINES);
+        });
+        waiting = [];
+        ready = true;
+      }, setError);
+    });
+    source.addEventListener('error', () => source.readyState === EventSource.CLOSED && get('/api/logs').then(() => setTurn(turn + 1), setError));
+    source.addEventListener('message', ({ data }) => {
+      waiting.push(JSON.parse(data));
+      if (ready && !timer) timer = setTimeout(drain, 50);
+    });
+    return () => {
+      clearTimeout(timer);
+      source.close();
+    };
+  }, [turn]);
+  return { lines, error, again: () => setTurn(turn + 1) };
+}
+
+const Line = memo(({ line }) => html`<tr data-level=${line.level}><td>${line.time}</td><td>${line.level}</td><td>${line.area}</td><td>${line.msg}</td></tr>`);
+
+/** The box with the lines; stays at the end while it is there. */
+function Lines({ lines, follow }) {
+  const box = useRef(null);
+  const atEnd = useRef(true);
+  useLayoutEffect(() => {
+    if (atEnd.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [lines]);
+  useEffect(() => {
+    if (follow) box.current.scrollTop = box.current.scrollHeight;
+  }, [follow]);
+  const look = () => {
+    const { scrollHeight, scrollTop, clientHeight } = box.current;
+    atEnd.current = scrollHeight - scrollTop - clientHeight < NEAR;
+  };
+  return html`<div class="log" tabindex="0" role="region" aria-label=${strings.heading} ref=${box} onScroll=${look}>
+    <table><thead><tr>${strings.columns.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
+      <tbody>${lines.map((line) => html`<${Line} key=${line.number} line=${line} />`)}</tbody></table>
+  </div>`;
+}
+
+function Verbose() {
+  const now = useLoad(() => get('/api/logs/verbose'));
+  const set = (on) => post('/api/logs/verbose', { on }).then(() => now.set({ on }), toastError);
+  return html`<label class="switch"><input type="checkbox" role="switch" checked=${Boolean(now.data?.on)} disabled=${!now.data} onChange=${(event) => set(event.currentTarget.checked)} /><span>${strings.verbose}</span></label>`;
+}
+
+function Logs() {
+  const { lines, error, again } = useLines();
+  const [text, setText] = useState('');
+  const [level, setLevel] = useState('info');
+  const [area, setArea] = useState('');
+  const [follow, setFollow] = useState(0);
+  const areas = useMemo(() => [...new Set([...lines.map((line) => line.area), area])].filter(Boolean).sort(), [lines, area]);
+  const shown = useMemo(() => {
+    const wanted = text.trim().toLowerCase();
+    return lines.filter((line) => LEVELS.indexOf(line.level) <= LEVELS.indexOf(level) && (!area || line.area === area)
+      && `${line.time} ${line.level} ${line.area} ${line.msg}`.toLowerCase().includes(wanted));
+  }, [lines, text, level, area]);
+  const copy = () => copyText(shown.map((line) => [line.ts, line.level, line.area, line.msg].join('\t')).join('\n'), strings.copied(shown.length));
+  return html`<div class="stack">
+    <div class="row spread"><h1>${strings.heading}</h1><${Subnav} /></div>
+    <${Offline} />
+    <div class="row tools">
+      <input class="search" type="search" placeholder=${strings.filter} aria-label=${strings.filter} value=${text} onInput=${(event) => setText(event.currentTarget.value)} />
+      <select class="button" aria-label=${strings.level} value=${level} onChange=${(event) => setLevel(event.currentTarget.value)}>
+        ${strings.levels.map(([value, name]) => html`<option key=${value} value=${value} selected=${value === level}>${name}</option>`)}</select>
+      <select class="button" aria-label=${strings.area} value=${area} onChange=${(event) => setArea(event.currentTarget.value)}>
+        <option value="">${strings.anyArea}</option>${areas.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
+      <${Verbose} />
+      <button type="button" class="button" onClick=${() => setFollow(follow + 1)}>${strings.follow}</button>
+      <button type="button" class="button" onClick=${copy}><${Icon} name="copy" />${strings.copy}</button>
+    </div>
+    ${error && html`<${Failure} error=${error} again=${again} />`}
+    <${Lines} lines=${shown} follow=${follow} />
+    ${lines.length > 0 && shown.length === 0 && html`<${Empty} title=${strings.nothing} text=${strings.nothingText} />`}
+  </div>`;
+}
+
+export const show = (main) => mount(main, html`<${Logs} />`);

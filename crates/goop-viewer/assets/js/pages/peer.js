@@ -1,54 +1,86 @@
 // One peer: who it is, when it was here, whether it answers.
 
-import { post } from '../api.js';
-import { el, toast } from '../dom.js';
-import { find, label, watch } from '../people.js';
-import { ago, avatar, empty, presence } from '../components/parts.js';
+import { ago } from '../format.js';
+import { find, label, state } from '../people.js';
+import { quick, siteLink } from '../session.js';
+import { Avatar } from '../components/avatar.js';
+import { Icon } from '../components/icon.js';
+import { menuAt } from '../components/menu.js';
+import { copyText, mount } from '../components/mount.js';
+import { copyLink, peerMenu, probe, setFavorite } from '../components/peer-menu.js';
+import { Badges, Presence } from '../components/presence.js';
+import { Empty, Offline } from '../components/states.js';
+import { html, useState } from '../../vendor/ui.js';
 
 export const title = 'Peer';
 
 const strings = {
   unknown: 'This peer is not known here',
   unknownText: 'It was not seen lately. When it comes online again it appears among the peers.',
+  back: 'To the peers',
   visit: 'Visit the site',
   tab: 'Open in a tab',
   copy: 'Copy the link',
-  copied: 'Link copied',
   check: 'Does it answer?',
-  answers: 'It answers.',
-  silent: 'It does not answer.',
+  favorite: 'Favourite',
   id: 'Peer id',
+  copyId: 'Copy',
+  copiedId: 'Peer id copied',
   email: 'E-mail, as it says',
   seen: 'Last seen',
   reach: 'Reachable',
+  calls: 'Calls',
+  callsMine: 'You switched calls off.',
+  callsTheirs: 'This peer switched calls off.',
+  callsBoth: 'Both of you switched calls off.',
   yes: 'yes',
   no: 'no',
+  menu: (name) => `What can be done with ${name}`,
+  quiet: 'This peer is there but does not answer. Its site may not open; try again in a moment.',
+  away: 'This peer is away. Its site opens again when it comes back.',
 };
 
-export async function show(main, { arg: id }) {
-  function fill() {
-    const peer = find(id);
-    if (!peer) {
-      main.replaceChildren(empty(strings.unknown, strings.unknownText));
-      return;
-    }
-    const check = el('button', { class: 'button', type: 'button', onclick: async () => {
-      const answer = await post(`/api/peer/probe?id=${encodeURIComponent(id)}`).catch((error) => toast(error.message));
-      if (answer) toast(answer.reachable ? strings.answers : strings.silent);
-    } }, strings.check);
-    const link = `${location.origin}/p/${id}/`;
-    const copy = el('button', { class: 'button quiet', type: 'button', onclick: () => navigator.clipboard.writeText(link).then(() => toast(strings.copied)) }, strings.copy);
-    main.replaceChildren(el('section', { class: 'card stack' },
-      el('div', { class: 'row' }, avatar(peer, true), el('div', {}, el('h1', {}, label(peer)), presence(peer))),
-      el('div', { class: 'row' },
-        el('a', { class: 'button primary', href: `/view?open=${id}` }, strings.visit),
-        el('a', { class: 'button', href: `/p/${id}/`, target: '_blank', rel: 'noreferrer' }, strings.tab), check, copy),
-      el('dl', { class: 'facts' },
-        el('dt', {}, strings.reach), el('dd', {}, peer.reachable ? strings.yes : strings.no),
-        el('dt', {}, strings.seen), el('dd', {}, ago(peer.seen)),
-        peer.email && el('dt', {}, strings.email), peer.email && el('dd', {}, peer.email),
-        el('dt', {}, strings.id), el('dd', { class: 'mono' }, peer.id))));
-  }
-  fill();
-  return watch(fill);
+function calls(peer) {
+  const mine = quick.value?.video_disabled;
+  if (mine && peer.callsOff) return strings.callsBoth;
+  if (mine) return strings.callsMine;
+  return peer.callsOff ? strings.callsTheirs : '';
 }
+
+function Peer({ id }) {
+  const peer = find(id);
+  const [busy, setBusy] = useState(false);
+  if (!peer) return html`<${Empty} title=${strings.unknown} text=${strings.unknownText}><a class="button" href="/peers">${strings.back}</a><//>`;
+  const check = () => {
+    setBusy(true);
+    probe(peer).finally(() => setBusy(false));
+  };
+  const now = state(peer);
+  const name = label(peer);
+  return html`<div class="stack">
+    <${Offline} />
+    <section class="card stack" onContextMenu=${(event) => menuAt(event, strings.menu(name), peerMenu(peer, false))}>
+      <div class="row identity"><${Avatar} peer=${peer} large />
+        <div class="who"><h1>${name}</h1><div class="row small muted"><${Presence} peer=${peer} /><${Badges} peer=${peer} /></div></div></div>
+      ${now !== 'here' && html`<p class="note warn" role="status">${strings[now]}</p>`}
+      <div class="row">
+        <a class="button primary" ...${siteLink(id)}><${Icon} name="visit" />${strings.visit}</a>
+        <a class="button" href=${`/p/${id}/`} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.tab}</a>
+        <button type="button" class="button" disabled=${busy} onClick=${check}><${Icon} name="refresh" />${strings.check}</button>
+        <button type="button" class="button toggle" aria-pressed=${String(peer.favorite)} onClick=${() => setFavorite(peer, !peer.favorite)}>
+          <${Icon} name=${peer.favorite ? 'starred' : 'star'} />${strings.favorite}</button>
+        <button type="button" class="button quiet" onClick=${() => copyLink(peer)}><${Icon} name="copy" />${strings.copy}</button>
+      </div>
+      <dl class="facts">
+        <dt>${strings.reach}</dt><dd>${peer.reachable ? strings.yes : strings.no}</dd>
+        <dt>${strings.seen}</dt><dd>${ago(peer.seen)}</dd>
+        ${peer.email && html`<dt>${strings.email}</dt><dd>${peer.email}</dd>`}
+        ${calls(peer) && html`<dt>${strings.calls}</dt><dd>${calls(peer)}</dd>`}
+        <dt>${strings.id}</dt><dd class="mono">${peer.id}
+          <button type="button" class="link" onClick=${() => copyText(peer.id, strings.copiedId)}>${strings.copyId}</button></dd>
+      </dl>
+    </section>
+  </div>`;
+}
+
+export const show = (main, { arg }) => mount(main, html`<${Peer} id=${arg} />`);

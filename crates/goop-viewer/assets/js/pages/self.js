@@ -1,66 +1,278 @@
-// Me: name, picture, theme. What others see of this peer.
+// Me: who I am to others, and every setting of this peer.
 
-import { get, post, upload } from '../api.js';
-import { setTheme } from '../app.js';
-import { el, toast } from '../dom.js';
+import { download, get, post, upload } from '../api.js';
+import { size } from '../format.js';
+import { restart, wait, waiting } from '../restart.js';
+import { loadQuick, session, setTheme, theme } from '../session.js';
+import { confirm } from '../components/dialog.js';
+import { Choice, Secret, Switch, Text } from '../components/field.js';
+import { SaveBar, useForm } from '../components/form.js';
+import { Icon } from '../components/icon.js';
+import { copyText, mount, useListener, useLoad } from '../components/mount.js';
+import { PictureButton } from '../components/picture-dialog.js';
+import { Progress } from '../components/progress.js';
+import { SPLASHES, Splash } from '../components/splash.js';
+import { SplitPane } from '../components/split-pane.js';
+import { Loaded, Offline } from '../components/states.js';
+import { toast, toastError } from '../components/toast.js';
+import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { check, fields, sections } from './self-fields.js';
 
 export const title = 'Me';
+export const broad = true;
 
 const strings = {
   heading: 'Me',
+  settings: 'Settings',
   site: 'Open my site',
-  name: 'Name',
-  email: 'E-mail (others see it)',
-  save: 'Save',
-  saved: 'Saved. Others see it now.',
-  picture: 'Picture',
-  choose: 'Choose a picture',
-  remove: 'Remove it',
-  hint: 'PNG, JPEG, GIF or WebP, at most 256 KB.',
+  noEmail: 'no e-mail set',
+  picture: 'My picture',
+  change: 'Change picture',
+  remove: 'Remove picture',
+  removed: 'Your picture is gone; your initials are shown.',
+  changed: 'Others see your new picture now.',
+  copyId: 'Copy peer id',
+  copiedId: 'Peer id copied',
+  id: 'Peer id',
+  version: 'Version',
+  paths: { folder: 'Folder of this peer', config: 'Settings file', site: 'Folder of the site' },
+  template: 'Active template',
+  saved: 'Saved.',
+  copy: 'Copy',
+  copied: 'Copied',
+  none: 'none',
+  look: 'Look',
+  lookText: 'Applies at once, in this browser.',
   theme: 'Theme',
   themes: [['', 'as the system'], ['dark', 'dark'], ['light', 'light']],
-  id: 'My peer id',
-  version: 'Version',
+  sections: 'Sections of the settings',
+  restartTitle: (n) => (n === 1 ? 'One setting waits for a restart' : `${n} settings wait for a restart`),
+  restartText: 'A restart takes a few seconds. Visitors of your site notice it.',
+  restart: 'Restart now',
+  restarting: 'Restarting…',
+  restarted: 'Your peer runs with the new settings.',
+  data: 'Data',
+  dataText: 'Your site as one file.',
+  export: 'Export the site',
+  exporting: (bytes, total) => (total ? `Exporting: ${size(bytes)} of ${size(total)}` : `Exporting: ${size(bytes)}`),
+  exported: 'The export is among your downloads.',
+  exportName: 'goop2-site.zip',
+  exportHint: 'Makes a .zip file of everything in the site.',
+  import: 'Import a site',
+  importHint: 'Takes a .zip file that was exported before.',
+  importTitle: 'Replace your site?',
+  importText: (name) => `Everything in your site is replaced by what is in “${name}”. A backup of what is there now is kept.`,
+  importOk: 'Replace it',
+  importing: 'Importing…',
+  imported: (files, backup) => `${files === 1 ? 'One file was' : `${files} files were`} imported. What was there before is in ${backup}.`,
 };
 
-export async function show(main) {
-  const [me, session] = await Promise.all([get('/api/self'), get('/api/session')]);
-  const say = (error) => toast(error.message);
-  const name = el('input', { id: 'name', value: me.label, maxlength: 200, autocomplete: 'nickname' });
-  const email = el('input', { id: 'email', value: me.email, maxlength: 320, type: 'email', autocomplete: 'email' });
-  const form = el('form', { class: 'stack', onsubmit: (event) => {
-    event.preventDefault();
-    post('/api/settings/quick', { label: name.value, email: email.value }).then(() => toast(strings.saved)).catch(say);
-  } },
-    el('div', { class: 'field' }, el('label', { for: 'name' }, strings.name), name),
-    el('div', { class: 'field' }, el('label', { for: 'email' }, strings.email), email),
-    el('div', {}, el('button', { class: 'button primary' }, strings.save)));
+/** Sections that are no part of the settings form: before it, and after it. */
+const EXTRA = { look: strings.look, data: strings.data };
+const contents = (value) => [
+  ...sections.filter((section) => !section.when || section.when(value)).map(({ id, title: text }) => ({ id, text })),
+  ...Object.entries(EXTRA).map(([id, text]) => ({ id, text })),
+];
 
-  const image = el('img', { class: 'avatar large', src: `/api/avatar?v=${me.avatar_hash}`, alt: strings.picture });
-  const reload = () => { image.src = `/api/avatar?v=${Date.now()}`; };
-  const file = el('input', { id: 'file', type: 'file', accept: 'image/png,image/jpeg,image/gif,image/webp', onchange: () => {
-    const data = new FormData();
-    data.append('avatar', file.files[0]);
-    upload('/api/avatar/upload', data).then(reload).catch(say);
-  } });
-  const theme = el('select', { id: 'theme', onchange: () => {
-    setTheme(theme.value);
-    if (theme.value) localStorage.setItem('theme', theme.value);
-    else localStorage.removeItem('theme');
-    if (theme.value) post('/api/settings/quick', { theme: theme.value }).catch(say);
-  } }, strings.themes.map(([value, text]) => el('option', { value, selected: (localStorage.getItem('theme') ?? '') === value }, text)));
-
-  main.replaceChildren(el('div', { class: 'stack' },
-    el('div', { class: 'row spread' }, el('h1', {}, strings.heading),
-      el('a', { class: 'button primary', href: session.site_url, target: '_blank', rel: 'noreferrer' }, strings.site)),
-    el('section', { class: 'card stack' }, form),
-    el('section', { class: 'card stack' }, el('h2', {}, strings.picture),
-      el('div', { class: 'row' }, image,
-        el('div', { class: 'field' }, el('label', { for: 'file' }, strings.choose), file, el('p', { class: 'small muted' }, strings.hint)),
-        el('button', { class: 'button bad', type: 'button', onclick: () => post('/api/avatar/delete').then(reload).catch(say) }, strings.remove))),
-    el('section', { class: 'card stack' },
-      el('div', { class: 'field' }, el('label', { for: 'theme' }, strings.theme), theme),
-      el('dl', { class: 'facts' },
-        el('dt', {}, strings.id), el('dd', { class: 'mono' }, me.id),
-        el('dt', {}, strings.version), el('dd', {}, session.version)))));
+function Card({ me, paths, template, again }) {
+  const [turn, setTurn] = useState(me.avatar_hash || 'none');
+  const renew = (text) => {
+    setTurn(Date.now());
+    toast(text, { level: 'success' });
+  };
+  const remove = () => post('/api/avatar/delete').then(() => renew(strings.removed), toastError);
+  return html`<section class="card stack me-card">
+    <div class="row identity">
+      <img class="avatar huge" src=${`/api/avatar?v=${turn}`} alt=${strings.picture} />
+      <div class="who stack-tight"><p class="me-name">${me.label}</p><p class="muted">${me.email || strings.noEmail}</p>
+        <div class="row"><${PictureButton} text=${strings.change} onDone=${() => { renew(strings.changed); again(); }} />
+          <button type="button" class="button quiet bad" onClick=${remove}>${strings.remove}</button></div></div>
+    </div>
+    <dl class="facts">
+      <dt>${strings.id}</dt><dd class="mono"><button type="button" class="link mono" title=${strings.copyId} aria-label=${`${strings.copyId}: ${me.id}`} onClick=${() => copyText(me.id, strings.copiedId)}>${me.id}<${Icon} name="copy" /></button></dd>
+      ${paths && Object.entries(strings.paths).map(([name, text]) => paths[name] && html`<dt key=${`${name}-t`}>${text}</dt><dd key=${name} class="mono">${paths[name]}</dd>`)}
+      ${template && html`<dt>${strings.template}</dt><dd>${template}</dd>`}
+      <dt>${strings.version}</dt><dd>${session.value?.version}</dd>
+    </dl>
+  </section>`;
 }
+
+/** Says what waits for a restart, and restarts. */
+function Restart({ onDone }) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  if (waiting.value.length === 0 && !busy) return null;
+  async function act() {
+    setBusy(true);
+    setError('');
+    try {
+      await restart();
+      toast(strings.restarted, { level: 'success' });
+      onDone();
+    } catch (failure) {
+      setError(failure.message);
+    }
+    setBusy(false);
+  }
+  return html`<section class="note warn stack-tight" aria-label=${strings.restart}>
+    <div class="row spread"><div><strong>${strings.restartTitle(waiting.value.length)}</strong><p class="small">${strings.restartText}</p></div>
+      <button type="button" class="button" disabled=${busy} onClick=${act}><${Icon} name="restart" />${strings.restart}</button></div>
+    ${busy && html`<${Progress} label=${strings.restarting} />`}
+    ${error && html`<p class="field-error" role="alert">${error}</p>`}
+  </section>`;
+}
+
+/** Three pictures to choose from. */
+const Pictures = ({ id, label, value, onChange }) => html`<fieldset class="pictures"><legend class="hidden">${label}</legend>
+  ${SPLASHES.map(([file, name]) => html`<label key=${file} class="picture"><input type="radio" name=${id} value=${file} checked=${value === file} onChange=${() => onChange(file)} />
+    <${Splash} name=${file} /><span class="small">${name}</span></label>`)}
+</fieldset>`;
+
+const Fixed = ({ label, value }) => html`<div class="field"><p class="field-head"><strong>${label}</strong></p>
+  <p class="mono">${value || strings.none} ${value && html`<button type="button" class="link" aria-label=${`${strings.copy}: ${label}`} onClick=${() => copyText(value, strings.copied)}>${strings.copy}</button>`}</p></div>`;
+
+/** One field of the form. */
+function Setting({ field, form, secrets }) {
+  const { key, kind } = field;
+  const off = Boolean(field.needs) && !form.value(field.needs);
+  const common = {
+    id: field.id ?? key.replace('.', '-'), label: field.label, hint: field.hint, error: form.errors[key], restart: field.restart,
+    pending: waiting.value.includes(key), value: form.value(key), onChange: (value) => form.set(key, value),
+  };
+  const input = { maxlength: field.max && kind === 'text' ? field.max : undefined, autocomplete: field.autocomplete ?? 'off', placeholder: field.placeholder, disabled: off };
+  if (kind === 'fixed') return html`<${Fixed} label=${field.label} value=${form.value(key)} />`;
+  if (kind === 'picture') return html`<${Pictures} ...${common} />`;
+  if (kind === 'switch') return html`<${Switch} ...${common} value=${Boolean(common.value)} disabled=${off} />`;
+  if (kind === 'secret') return html`<${Secret} ...${common} isSet=${Boolean(secrets[key])} generate=${field.generate} input=${{ disabled: off }} />`;
+  const number = kind === 'number';
+  return html`<${Text} ...${common} value=${common.value ?? ''} type=${number ? 'text' : field.type === 'email' ? 'email' : 'text'} input=${number ? { ...input, inputmode: 'numeric', class: 'short' } : input} />`;
+}
+
+const Section = ({ id, heading, text, children }) => html`<section class="card stack" id=${id} aria-labelledby=${`${id}-title`}>
+  <div><h2 id=${`${id}-title`}>${heading}</h2>${text && html`<p class="small muted">${text}</p>`}</div>${children}</section>`;
+
+function Look() {
+  return html`<${Section} id="look" heading=${strings.look} text=${strings.lookText}>
+    <${Choice} id="theme" label=${strings.theme} choices=${strings.themes} value=${theme.value} onChange=${(name) => setTheme(name).catch(toastError)} /><//>`;
+}
+
+function Data() {
+  const [busy, setBusy] = useState(null);
+  const [note, setNote] = useState(null);
+  const input = useRef(null);
+  async function run(work) {
+    setNote(null);
+    try {
+      setNote({ text: await work() });
+    } catch (error) {
+      setNote({ text: error.message, bad: true });
+    }
+    setBusy(null);
+  }
+  const exportSite = () => run(async () => {
+    setBusy({ label: strings.exporting(0, 0) });
+    const { blob, name } = await download('/api/site/export', (bytes, total) => setBusy({ label: strings.exporting(bytes, total), value: total ? bytes / total : undefined }));
+    const anchor = document.createElement('a');
+    anchor.href = URL.createObjectURL(blob);
+    anchor.download = name || strings.exportName;
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
+    return strings.exported;
+  });
+  async function importSite() {
+    const [file] = input.current.files;
+    input.current.value = '';
+    if (!file || !await confirm({ title: strings.importTitle, text: strings.importText(file.name), ok: strings.importOk, bad: true })) return;
+    run(async () => {
+      setBusy({ label: strings.importing, value: 0 });
+      const form = new FormData();
+      form.append('file', file);
+      const { files, backup } = await upload('/api/site/import', form, (part) => setBusy({ label: strings.importing, value: part < 1 ? part : undefined }));
+      return strings.imported(files, backup);
+    });
+  }
+  return html`<${Section} id="data" heading=${strings.data} text=${strings.dataText}>
+    <div class="row ways">
+      <div><button type="button" class="button" disabled=${busy} onClick=${exportSite}><${Icon} name="download" />${strings.export}</button><p class="hint">${strings.exportHint}</p></div>
+      <div><button type="button" class="button" disabled=${busy} onClick=${() => input.current.click()}><${Icon} name="upload" />${strings.import}</button><p class="hint">${strings.importHint}</p>
+        <input ref=${input} type="file" accept=".zip,application/zip" hidden onChange=${importSite} /></div>
+    </div>
+    ${busy && html`<${Progress} ...${busy} />`}
+    ${note && html`<p class=${note.bad ? 'note bad' : 'note'} role=${note.bad ? 'alert' : 'status'}>${note.text}</p>`}
+  <//>`;
+}
+
+/** Sections by name; the one that is looked at is marked. */
+function Contents({ value }) {
+  const [current, setCurrent] = useState(location.hash.slice(1) || 'profile');
+  const list = contents(value);
+  useListener(window, 'scroll', () => {
+    const last = list.findLast(({ id }) => (document.getElementById(id)?.getBoundingClientRect().top ?? Infinity) < innerHeight / 3);
+    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+    setCurrent((atEnd ? list.at(-1) : last ?? list[0]).id);
+  }, { passive: true });
+  return html`<nav class="contents" aria-label=${strings.sections}>
+    ${list.map(({ id, text }) => html`<a key=${id} href=${`#${id}`} aria-current=${id === current ? 'true' : undefined}>${text}</a>`)}</nav>`;
+}
+
+const flat = (sectionsOf) => Object.fromEntries(Object.entries(sectionsOf).flatMap(([section, values]) =>
+  Object.entries(values).map(([name, value]) => [`${section}.${name}`, value])));
+
+/** Edits as the API takes them: by section, numbers as numbers. */
+function nested(changes) {
+  const out = {};
+  for (const [key, value] of Object.entries(changes)) {
+    const [section, name] = key.split('.');
+    out[section] ??= {};
+    out[section][name] = fields.get(key)?.kind === 'number' ? Number(value) : value;
+  }
+  return out;
+}
+
+function Settings({ settings, again }) {
+  const { secrets = {} } = settings;
+  // A field that this peer does not have in goop.json is left out of the form.
+  const stored = flat(settings.sections);
+  async function send(changes) {
+    const answer = await post('/api/settings', nested(changes));
+    wait(answer?.restart ?? []);
+    await again();
+    loadQuick().catch(() => {});
+    toast(strings.saved, { level: 'success' });
+  }
+  const form = useForm({ stored, send, check, lost: (key) => key in secrets });
+  useListener(window, 'keydown', (event) => {
+    if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.submit();
+  });
+  useEffect(() => { if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView(); }, []);
+  const shown = sections.filter((section) => !section.when || section.when(form.value));
+  return html`<${SplitPane} name="settings" initial=${22} min=${14} max=${40}
+    left=${html`<${Contents} value=${form.value} />`}
+    right=${html`<div class="stack" id="settings">
+      <${Restart} onDone=${again} />
+      <form class="stack" ref=${form.form} onSubmit=${form.submit} noValidate aria-label=${strings.settings}>
+        ${shown.map((section) => html`<${Section} key=${section.id} id=${section.id} heading=${section.title} text=${section.text}>
+          ${section.fields.filter((field) => field.key in stored && (!field.when || field.when(form.value)))
+    .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}<//>`)}
+        <${SaveBar} form=${form} />
+      </form>
+      <${Look} /><${Data} />
+    </div>`} />`;
+}
+
+function Me() {
+  const me = useLoad(() => get('/api/self'));
+  const settings = useLoad(() => get('/api/settings'));
+  const again = () => Promise.all([me.again(), settings.again()]);
+  return html`<div class="stack">
+    <div class="row spread"><h1>${strings.heading}</h1>
+      <a class="button primary" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.site}</a></div>
+    <${Offline} />
+    <${Loaded} from=${me}>${(data) => html`<${Card} me=${data} paths=${settings.data?.paths} template=${settings.data?.sections?.viewer?.active_template} again=${me.again} />`}<//>
+    <${Loaded} from=${settings}>${(data) => html`<${Settings} settings=${data} again=${again} />`}<//>
+  </div>`;
+}
+
+export const show = (main) => mount(main, html`<${Me} />`);

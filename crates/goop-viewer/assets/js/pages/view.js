@@ -1,8 +1,14 @@
 // Visiting: sites of neighbours in frames, each on its own origin, as tabs that survive a reload.
 
-import { el } from '../dom.js';
-import { find, label, watch } from '../people.js';
-import { empty } from '../components/parts.js';
+import { find, label } from '../people.js';
+import { quick } from '../session.js';
+import { Icon } from '../components/icon.js';
+import { menuAt } from '../components/menu.js';
+import { mount } from '../components/mount.js';
+import { Empty, Offline } from '../components/states.js';
+import { Tabs } from '../components/tabs.js';
+import { html, signal } from '../../vendor/ui.js';
+import { go } from '../navigate.js';
 
 export const title = 'Visiting';
 export const wide = true;
@@ -11,59 +17,88 @@ const strings = {
   heading: 'Visiting',
   nobody: 'You are not visiting anybody',
   nobodyText: 'Choose somebody among the peers. Their site opens here and is gone when they leave.',
-  close: (name) => `Close ${name}`,
+  peers: 'To the peers',
   out: 'Open in a tab of its own',
+  refresh: 'Load again',
+  close: 'Close',
+  others: 'Close the others',
+  menu: (name) => `What can be done with the tab of ${name}`,
   frame: (name) => `Site of ${name}`,
   left: (name) => `${name} left. What you see may stop working.`,
 };
 
 const KEY = 'visiting';
-const load = () => JSON.parse(sessionStorage.getItem(KEY) ?? '[]');
-const save = (ids) => sessionStorage.setItem(KEY, JSON.stringify(ids));
+const CURRENT = 'visiting-current';
+const nameOf = (id) => label(find(id) ?? { id, name: '' });
 
-export async function show(main, { query }) {
+function stored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY) ?? '[]');
+  } catch {
+    return [];
+  }
+}
+
+/** The tabs: who is visited, who is in front, and which frames were opened (the others load when they are looked at). */
+function tabsOf(wanted) {
+  const before = stored();
+  const ids = wanted && !before.includes(wanted) ? [...before, wanted] : before;
+  const last = sessionStorage.getItem(CURRENT);
+  const current = wanted ?? (ids.includes(last) ? last : ids[0]);
+  return { ids, current, frames: current ? [{ id: current, turn: 0 }] : [] };
+}
+
+function Visiting({ tabs }) {
+  const { ids, current, frames } = tabs.value;
+  const change = (next) => {
+    sessionStorage.setItem(KEY, JSON.stringify(next.ids));
+    sessionStorage.setItem(CURRENT, next.current ?? '');
+    tabs.value = next;
+  };
+  const choose = (id) => change({ ids, current: id, frames: frames.some((frame) => frame.id === id) ? frames : [...frames, { id, turn: 0 }] });
+  const keep = (kept) => {
+    const next = kept.includes(current) ? current : kept[Math.min(ids.indexOf(current), kept.length - 1)];
+    const open = frames.filter((frame) => kept.includes(frame.id));
+    change({ ids: kept, current: next, frames: !next || open.some((frame) => frame.id === next) ? open : [...open, { id: next, turn: 0 }] });
+    if (kept.length === 0) go('/peers');
+  };
+  const close = (id) => keep(ids.filter((other) => other !== id));
+  const refresh = (id) => change({ ids, current: id, frames: [...frames.filter((frame) => frame.id !== id), { id, turn: (frames.find((frame) => frame.id === id)?.turn ?? 0) + 1 }] });
+  if (ids.length === 0) return html`<${Empty} title=${strings.nobody} text=${strings.nobodyText}><a class="button primary" href="/peers">${strings.peers}</a><//>`;
+  const menu = (event, id) => menuAt(event, strings.menu(nameOf(id)), [
+    { text: strings.refresh, icon: 'refresh', act: () => refresh(id) },
+    { text: strings.out, icon: 'out', href: `/p/${id}/`, target: '_blank' },
+    ids.length > 1 && { text: strings.others, icon: 'minus', act: () => keep([id]) },
+    { text: strings.close, icon: 'close', act: () => close(id) },
+  ]);
+  return html`<div class="visiting">
+    <h1 class="hidden">${strings.heading}</h1>
+    <div class="row spread visiting-bar">
+      <${Tabs} label=${strings.heading} tabs=${ids.map((id) => ({ id, text: nameOf(id) }))} current=${current} panel="stage" onSelect=${choose} onClose=${close} onMenu=${menu} />
+      <div class="row">
+        <button type="button" class="icon-button" aria-label=${strings.refresh} title=${strings.refresh} onClick=${() => refresh(current)}><${Icon} name="refresh" /></button>
+        <a class="icon-button" href=${`/p/${current}/`} target="_blank" rel="noreferrer" aria-label=${strings.out} title=${strings.out}><${Icon} name="out" /></a>
+        <button type="button" class="icon-button" aria-label=${strings.close} title=${strings.close} onClick=${() => close(current)}><${Icon} name="close" /></button>
+      </div>
+    </div>
+    <${Offline} />
+    ${find(current)?.offline && html`<p class="note warn" role="status">${strings.left(nameOf(current))}</p>`}
+    <div class="stage" id="stage" role="tabpanel" aria-labelledby=${`tab-${current}`}>
+      ${frames.map(({ id, turn }) => html`<iframe key=${`${id}-${turn}`} class="frame" title=${strings.frame(nameOf(id))} hidden=${id !== current}
+        sandbox="allow-scripts allow-same-origin allow-forms allow-popups allow-downloads" referrerpolicy="no-referrer" src=${`/p/${id}/`}></iframe>`)}
+    </div>
+  </div>`;
+}
+
+// A site runs on an origin of its own, so scripts and storage are its own, too.
+export function show(main, { query }) {
   const wanted = query.get('open');
-  let ids = load();
-  if (wanted && !ids.includes(wanted)) ids = [...ids, wanted];
-  save(ids);
-  let current = wanted ?? ids[0];
-  const frames = new Map();
-  const tabs = el('div', { class: 'tabs', role: 'tablist', 'aria-label': strings.heading });
-  const note = el('p', { class: 'small muted', role: 'status' });
-  const out = el('a', { class: 'button quiet', target: '_blank', rel: 'noreferrer' }, strings.out);
-  const stage = el('div', { class: 'stack' });
-  stage.style.flex = '1';
-  const name = (id) => label(find(id) ?? { id, name: '' });
-
-  function close(id) {
-    frames.get(id)?.remove();
-    frames.delete(id);
-    ids = ids.filter((other) => other !== id);
-    save(ids);
-    if (current === id) current = ids[0];
-    fill();
+  if (quick.value?.open_sites_external && !wanted) {
+    go('/peers');
+    return undefined;
   }
-
-  function fill() {
-    if (ids.length === 0) {
-      main.replaceChildren(empty(strings.nobody, strings.nobodyText));
-      return;
-    }
-    tabs.replaceChildren(...ids.map((id) => el('div', { class: 'tab', 'data-current': String(id === current) },
-      el('button', { type: 'button', role: 'tab', 'aria-selected': String(id === current), onclick: () => { current = id; fill(); } }, name(id)),
-      el('button', { type: 'button', 'aria-label': strings.close(name(id)), onclick: () => close(id) }, '×'))));
-    if (!frames.has(current)) {
-      // The site runs on an origin of its own, so scripts and storage are its own, too.
-      const frame = el('iframe', { class: 'frame', src: `/p/${current}/`, title: strings.frame(name(current)), sandbox: 'allow-scripts allow-same-origin allow-forms allow-popups allow-downloads', referrerpolicy: 'no-referrer' });
-      frames.set(current, frame);
-      stage.append(frame);
-    }
-    for (const [id, frame] of frames) frame.hidden = id !== current;
-    out.href = `/p/${current}/`;
-    note.textContent = find(current)?.offline ? strings.left(name(current)) : '';
-  }
-
-  main.replaceChildren(el('h1', { class: 'small' }, strings.heading), el('div', { class: 'row spread' }, tabs, out), note, stage);
-  fill();
-  return watch(fill);
+  const tabs = signal(tabsOf(wanted));
+  sessionStorage.setItem(KEY, JSON.stringify(tabs.value.ids));
+  sessionStorage.setItem(CURRENT, tabs.value.current ?? '');
+  return mount(main, html`<${Visiting} tabs=${tabs} />`);
 }

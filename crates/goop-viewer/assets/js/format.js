@@ -1,0 +1,35 @@
+// Words for times and sizes.
+
+import { signal } from '../vendor/ui.js';
+
+const strings = {
+  now: 'just now',
+  minutes: (n) => `${n} min ago`,
+  hours: (n) => `${n} h ago`,
+  days: (n) => (n === 1 ? 'yesterday' : `${n} days ago`),
+  never: 'a while ago',
+  units: ['bytes', 'KB', 'MB', 'GB'],
+};
+
+/** Milliseconds between two looks at the clock. */
+const TICK = 30_000;
+
+/** The time, for whoever shows how long ago something was. */
+export const clock = signal(Date.now());
+setInterval(() => { clock.value = Date.now(); }, TICK);
+
+/** How long ago `time` (Unix milliseconds) was. */
+export function ago(time) {
+  const minutes = Math.floor((clock.value - time) / 60_000);
+  if (!Number.isFinite(minutes) || minutes > 60 * 24 * 30) return strings.never;
+  if (minutes < 1) return strings.now;
+  if (minutes < 60) return strings.minutes(minutes);
+  return minutes < 60 * 24 ? strings.hours(Math.floor(minutes / 60)) : strings.days(Math.floor(minutes / 60 / 24));
+}
+
+/** A number of bytes, as `1.4 MB`. */
+export function size(bytes) {
+  const step = bytes < 1 ? 0 : Math.min(strings.units.length - 1, Math.floor(Math.log(bytes) / Math.log(1024)));
+  const value = bytes / 1024 ** step;
+  return `${step === 0 || value >= 10 ? Math.round(value) : value.toFixed(1)} ${strings.units[step]}`;
+}

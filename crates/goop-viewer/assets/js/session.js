@@ -1,0 +1,60 @@
+// What the pages know about this program and about how its owner wants them.
+// Offers: session and quick (signals), loadSession, loadQuick, theme, setTheme, split positions, where a site opens.
+
+import { get, post } from './api.js';
+import { signal } from '../vendor/ui.js';
+
+/** The answer of /api/session, or null before it came. */
+export const session = signal(null);
+/** The quick settings: `label`, `hide_unverified`, `open_sites_external`, …; null before they came. */
+export const quick = signal(null);
+/** `live`, `lost`, `out` (signed out) or '' before anything is known. */
+export const link = signal('');
+/** What this browser was told about the theme: `dark`, `light`, or '' for the system's. */
+export const theme = signal(localStorage.getItem('theme') ?? '');
+
+/** Milliseconds of rest before a split position is saved. */
+const SPLIT_PAUSE = 400;
+
+export async function loadSession() {
+  session.value = await get('/api/session');
+  if (!localStorage.getItem('theme')) show(session.value.theme);
+}
+
+export async function loadQuick() {
+  quick.value = await get('/api/settings/quick/get');
+}
+
+function show(name) {
+  if (name === 'dark' || name === 'light') document.documentElement.dataset.theme = name;
+  else delete document.documentElement.dataset.theme;
+}
+
+/** Shows and remembers a theme; the peer remembers it too, unless it is the system's. */
+export async function setTheme(name) {
+  theme.value = name;
+  show(name);
+  localStorage.setItem('theme', name);
+  if (name) await post('/api/settings/quick', { theme: name });
+}
+
+show(theme.value);
+
+const timers = new Map();
+
+/** The stored position of a split pane in percent, or nothing. */
+export const splitOf = (key) => session.value?.split_prefs?.[key];
+
+/** Remembers a position. One that cannot be saved holds until the page is left; nobody has to hear of that. */
+export function saveSplit(key, value) {
+  session.value = { ...session.value, split_prefs: { ...session.value?.split_prefs, [key]: value } };
+  clearTimeout(timers.get(key));
+  timers.set(key, setTimeout(() => post('/api/split-prefs', { key, value }).catch(() => {}), SPLIT_PAUSE));
+}
+
+/** Attributes of a link to a peer's site: among the tabs of the Visiting page, or in a tab of the browser. */
+export function siteLink(id) {
+  return quick.value?.open_sites_external
+    ? { href: `/p/${id}/`, target: '_blank', rel: 'noreferrer' }
+    : { href: `/view?open=${id}` };
+}
