@@ -480,7 +480,7 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
 
 /// The control pages; the script in the shell shows what the path names.
 fn is_page(path: &str) -> bool {
-    matches!(path, "/peers" | "/view" | "/self" | "/logs")
+    matches!(path, "/peers" | "/view" | "/edit" | "/self" | "/logs")
         || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

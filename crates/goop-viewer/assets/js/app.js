@@ -5,6 +5,7 @@ import { el } from './dom.js';
 import { connect } from './events.js';
 import { refresh } from './people.js';
 import { failure } from './components/parts.js';
+import * as edit from './pages/edit.js';
 import * as logs from './pages/logs.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -13,14 +14,14 @@ import * as view from './pages/view.js';
 
 const strings = {
   title: (page) => `${page} · Goop²`,
-  nav: [['/peers', 'Peers'], ['/view', 'Visiting'], ['/self', 'Me'], ['/logs', 'Logs']],
+  nav: [['/peers', 'Peers'], ['/view', 'Visiting'], ['/edit', 'Editor'], ['/self', 'Me'], ['/logs', 'Logs']],
   live: 'live',
   lost: 'connection lost',
   signedOut: 'signed out',
 };
 
 const pages = [
-  [/^\/peers$/, peers], [/^\/peer\/([^/]+)$/, peer], [/^\/view$/, view], [/^\/self$/, self], [/^\/logs$/, logs],
+  [/^\/peers$/, peers], [/^\/peer\/([^/]+)$/, peer], [/^\/view$/, view], [/^\/edit$/, edit], [/^\/self$/, self], [/^\/logs$/, logs],
 ];
 
 let leave = () => {};
