@@ -14,6 +14,7 @@ const strings = {
   goneTitle: (name) => `${name} was deleted`,
   goneText: 'The file is not on the disk any more. What you wrote is still here.',
   binaryText: 'The file on the disk is no text any more. What you wrote is still here.',
+  lines: 'Both versions, line by line',
   mine: 'Yours, not saved',
   theirs: 'On the disk',
   mineSign: 'yours',
@@ -104,7 +105,7 @@ export function Conflict({ doc }) {
         </div>
         ${!gone && html`<p class="small muted">${strings.bothHint}</p>`}
       </div>
-      <div class="ed-diff" tabindex="0" role="region" aria-label=${strings.title(name)}>
+      <div class="ed-diff" tabindex="0" role="region" aria-label=${strings.lines}>
         <table>
           <thead><tr><th scope="col" colspan="2">${strings.mine}</th><th scope="col" colspan="2">${strings.theirs}</th></tr></thead>
           <tbody><${Rows} rows=${rows} limit=${limit} /></tbody>

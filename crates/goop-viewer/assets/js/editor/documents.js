@@ -99,7 +99,7 @@ function stateOf(doc, text) {
 
 const namedOf = (path) => [
   languageOf(nameOf(path)),
-  EditorView.contentAttributes.of({ 'aria-label': strings.label(path), 'aria-description': strings.leave }),
+  EditorView.contentAttributes.of({ 'aria-label': strings.label(path), 'aria-description': strings.leave, tabindex: '0' }),
 ];
 
 /** The text byte for byte as it goes to the disk. */
@@ -136,7 +136,8 @@ function replaceText(doc, text) {
   let end = 0;
   while (end < old.length - from && end < now.length - from && old[old.length - 1 - end] === now[now.length - 1 - end]) end += 1;
   if (from === old.length && from === now.length) return;
-  apply(doc, { changes: { from, to: old.length - end, insert: next.slice(from, now.length - end) } });
+  // Named, so that undo takes it back without what was typed just before.
+  apply(doc, { changes: { from, to: old.length - end, insert: next.slice(from, now.length - end) }, userEvent: 'replace' });
 }
 
 /** Opens the search of the text that is shown. */

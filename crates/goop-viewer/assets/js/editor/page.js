@@ -34,7 +34,7 @@ const strings = {
   newFolder: 'New folder',
   upload: 'Upload',
   more: (name) => `Actions for ${name}`,
-  into: 'New things go to',
+  into: 'New in',
   site: 'My site',
   chosen: 'Files to upload',
   reading: 'Reading the site…',

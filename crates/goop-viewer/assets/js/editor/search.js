@@ -107,7 +107,7 @@ export function Search({ onOpen }) {
       ${problem.value && html`<p class="note bad" role="alert">${problem.value}</p>`}
       <div class="ed-results">
         ${[...groups].map(([path, matches]) => html`
-          <section key=${path}><h3 class="ed-found-file"><${Icon} name=${kindOf(path)} /><span>${nameOf(path)}</span><span class="small muted">${parentOf(path)}</span></h3>
+          <section key=${path}><h2 class="ed-found-file"><${Icon} name=${kindOf(path)} /><span>${nameOf(path)}</span><span class="small muted">${parentOf(path)}</span></h2>
             <ul>${matches.map((match, index) => html`<${Found} key=${index} match=${match} asked=${found.query} onOpen=${onOpen} />`)}</ul></section>`)}
       </div>
     </div>`;

@@ -121,6 +121,7 @@ export function Tree({ shown, onOpen, onMenu, onKey, onDrop }) {
   }, [list[index].path]);
 
   function look() {
+    if (!box.current) return;
     const { scrollTop, clientHeight } = box.current;
     if (clientHeight > 0) sight.value = { top: scrollTop, height: clientHeight };
   }
