@@ -12,6 +12,7 @@ import { toast } from './components/toast.js';
 import { welcome } from './components/welcome.js';
 import { html, render, signal } from '../vendor/ui.js';
 import * as docs from './pages/docs.js';
+import * as edit from './pages/edit.js';
 import * as logs from './pages/logs.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -31,6 +32,7 @@ const strings = {
 const navigation = [
   { href: '/peers', text: 'Peers', icon: 'peers', under: /^\/peer\// },
   { href: '/view', text: 'Visiting', icon: 'visit' },
+  { href: '/edit', text: 'Editor', icon: 'edit' },
   { href: '/self', text: 'Me', icon: 'me' },
   { href: '/logs', text: 'Logs', icon: 'logs', under: /^\/topology$/ },
   { href: '/docs', text: 'Docs', icon: 'docs' },
@@ -41,6 +43,7 @@ const pages = [
   [/^\/peers$/, peers],
   [/^\/peer\/([^/]+)$/, peer],
   [/^\/view$/, view],
+  [/^\/edit$/, edit],
   [/^\/self$/, self],
   [/^\/logs$/, logs],
   [/^\/topology$/, topology],
