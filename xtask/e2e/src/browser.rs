@@ -144,18 +144,31 @@ async fn live(client: &Client, script: &Value) -> Result<()> {
         "the neighbour's page says {heading:?}"
     );
     client.enter_parent_frame().await?;
+    let mut wrong = Vec::new();
     for (path, css) in [
         ("/peers".to_owned(), ".peer"),
         (format!("/peer/{peer}"), ".facts"),
         (format!("/view?open={peer}"), "iframe"),
+        ("/edit?path=index.html".to_owned(), "[role=treeitem]"),
         ("/self".to_owned(), "#name"),
         ("/logs".to_owned(), ".log tbody tr"),
+        ("/topology".to_owned(), "main svg"),
+        ("/docs".to_owned(), "main h2"),
     ] {
         client.goto(&format!("{origin}{path}")).await?;
         text_of(client, css).await.with_context(|| path.clone())?;
         let page = path.split(['/', '?']).nth(1).unwrap_or_default().to_owned();
         picture(client, &shots, &page).await?;
+        for theme in ["light", "dark"] {
+            for violation in violations(client, theme)
+                .await
+                .with_context(|| path.clone())?
+            {
+                wrong.push(format!("{path} ({theme}): {violation}"));
+            }
+        }
     }
+    ensure!(wrong.is_empty(), "axe reports:\n{}", wrong.join("\n"));
     client
         .goto(&format!(
             "{origin}/peer/12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq"
@@ -165,6 +178,31 @@ async fn live(client: &Client, script: &Value) -> Result<()> {
     timeout(SOON, many_tabs(client, &origin))
         .await
         .context("with many tabs open the pages stand still")?
+}
+
+/// What axe finds on the page in a theme: the rule, and where.
+async fn violations(client: &Client, theme: &str) -> Result<Vec<String>> {
+    let source = include_str!("../vendor/axe.min.js");
+    client
+        .execute(
+            "document.documentElement.dataset.theme = arguments[0]",
+            vec![json!(theme)],
+        )
+        .await?;
+    client.execute(source, vec![]).await?;
+    let found = client
+        .execute_async(
+            // Sites in frames are their owners' business. Colours may still be changing when the theme just did.
+            "const done = arguments[arguments.length - 1]; \
+             Promise.allSettled(document.getAnimations().map((running) => running.finished)) \
+               .then(() => axe.run({ exclude: [['iframe']] }, { iframes: false, resultTypes: ['violations'] })) \
+               .then((result) => done(result.violations.map((v) => \
+                 `${v.id}: ${v.nodes.map((n) => n.target.join(' ') + ' ' + n.any.map((c) => c.message).join(' ')).join('; ')}`)), \
+                 (error) => done([String(error)]))",
+            vec![],
+        )
+        .await?;
+    Ok(serde_json::from_value(found)?)
 }
 
 /// A browser opens six connections to one server; pages that hold one each would leave none for a seventh tab, and

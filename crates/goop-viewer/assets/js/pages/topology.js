@@ -74,8 +74,9 @@ function placed(peers) {
 }
 
 const Node = memo(({ peer, x, y, chosen, onChoose }) => html`<g class="node" data-kind=${peer.connection} data-chosen=${chosen} transform=${`translate(${x} ${y})`}
-    role="button" tabindex="0" aria-pressed=${String(chosen)} aria-label=${`${peer.label}, ${kindText(peer)}`} onClick=${() => onChoose(peer.id)}
+    role="button" tabindex="0" aria-pressed=${String(chosen)} onClick=${() => onChoose(peer.id)}
     onKeyDown=${(event) => (event.key === 'Enter' || event.key === ' ') && (event.preventDefault(), onChoose(peer.id))}>
+  <title>${`${peer.label}, ${kindText(peer)}`}</title>
   <circle r="24" /><text class="letter" dy="7" aria-hidden="true">${[...peer.label][0]?.toUpperCase()}</text>
   ${peer.encryption_supported && html`<g class="seal" transform="translate(17 -17)"><circle r="8" /><path d="M-3 -0.5v-1.5a3 3 0 0 1 6 0v1.5M-4 -0.5h8v5h-8z" /></g>`}
   <text class="name" dy="46" aria-hidden="true">${cut(peer.label, 18)}</text>
