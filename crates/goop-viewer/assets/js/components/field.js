@@ -62,11 +62,11 @@ export function Secret({ value, isSet, onChange, generate, input = {}, ...field 
   const make = () => { onChange(generate()); setOpen(true); };
   return html`<${Field} ...${field} extra=${html`<span class="badge" data-set=${isSet && !erased}>${status}</span>`}>
     ${(names) => html`<div class="with-buttons">
-      <input ...${names} ...${input} type=${open ? 'text' : 'password'} autocomplete="off" spellcheck=${false} value=${value ?? ''} disabled=${erased}
+      <input ...${names} ...${input} type=${open ? 'text' : 'password'} autocomplete="off" spellcheck=${false} value=${value ?? ''} disabled=${erased || input.disabled}
         placeholder=${isSet && !erased ? strings.stays : ''} onInput=${(event) => onChange(event.currentTarget.value)} />
       <button type="button" class="button small" aria-pressed=${String(open)} aria-label=${`${open ? strings.hide : strings.show}: ${field.label}`} disabled=${!value} onClick=${() => setOpen(!open)}>
         <${Icon} name=${open ? 'eye-off' : 'eye'} />${open ? strings.hide : strings.show}</button>
-      ${generate && html`<button type="button" class="button small" aria-label=${`${strings.generate}: ${field.label}`} onClick=${make}><${Icon} name="key" />${strings.generate}</button>`}
+      ${generate && html`<button type="button" class="button small" aria-label=${`${strings.generate}: ${field.label}`} disabled=${input.disabled} onClick=${make}><${Icon} name="key" />${strings.generate}</button>`}
       ${isSet && html`<button type="button" class="button small" aria-label=${`${erased ? strings.keep : strings.erase}: ${field.label}`} onClick=${() => onChange(erased ? '' : null)}>
         <${Icon} name=${erased ? 'undo' : 'trash'} />${erased ? strings.keep : strings.erase}</button>`}
     </div>`}

@@ -11,6 +11,7 @@ import { toastError } from '../components/toast.js';
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
 
 export const title = 'Logs';
+export const broad = true;
 
 const strings = {
   heading: 'Logs',

@@ -24,7 +24,7 @@ const strings = {
   check: 'Does it answer?',
   favorite: 'Favourite',
   id: 'Peer id',
-  copyId: 'Copy',
+  copyId: 'Copy the peer id',
   copiedId: 'Peer id copied',
   email: 'E-mail, as it says',
   seen: 'Last seen',
@@ -76,8 +76,7 @@ function Peer({ id }) {
         <dt>${strings.seen}</dt><dd>${ago(peer.seen)}</dd>
         ${peer.email && html`<dt>${strings.email}</dt><dd>${peer.email}</dd>`}
         ${calls(peer) && html`<dt>${strings.calls}</dt><dd>${calls(peer)}</dd>`}
-        <dt>${strings.id}</dt><dd class="mono">${peer.id}
-          <button type="button" class="link" onClick=${() => copyText(peer.id, strings.copiedId)}>${strings.copyId}</button></dd>
+        <dt>${strings.id}</dt><dd><button type="button" class="link mono" title=${strings.copyId} aria-label=${`${strings.copyId}: ${peer.id}`} onClick=${() => copyText(peer.id, strings.copiedId)}>${peer.id}<${Icon} name="copy" /></button></dd>
       </dl>
     </section>
   </div>`;

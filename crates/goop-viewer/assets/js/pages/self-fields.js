@@ -38,7 +38,7 @@ export const sections = [
     ],
   },
   {
-    id: 'splash', title: 'Picture', text: 'It stands beside the peers on wide screens.', fields: [
+    id: 'splash', title: 'Splash picture', text: 'It stands beside the peers on wide screens.', fields: [
       { key: 'viewer.splash', kind: 'picture', label: 'Picture beside the peers' },
     ],
   },

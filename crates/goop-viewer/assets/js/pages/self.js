@@ -114,7 +114,7 @@ function Restart({ onDone }) {
     }
     setBusy(false);
   }
-  return html`<section class="note warn stack-tight" aria-label=${strings.restart}>
+  return html`<section class="note warn stack-tight waiting" aria-label=${strings.restart}>
     <div class="row spread"><div><strong>${strings.restartTitle(waiting.value.length)}</strong><p class="small">${strings.restartText}</p></div>
       <button type="button" class="button" disabled=${busy} onClick=${act}><${Icon} name="restart" />${strings.restart}</button></div>
     ${busy && html`<${Progress} label=${strings.restarting} />`}
@@ -129,7 +129,7 @@ const Pictures = ({ id, label, value, onChange }) => html`<fieldset class="pictu
 </fieldset>`;
 
 const Fixed = ({ label, value }) => html`<div class="field"><p class="field-head"><strong>${label}</strong></p>
-  <p class="mono">${value || strings.none} ${value && html`<button type="button" class="link" aria-label=${`${strings.copy}: ${label}`} onClick=${() => copyText(value, strings.copied)}>${strings.copy}</button>`}</p></div>`;
+  <p class="mono">${value || strings.none}${' '}${value && html`<button type="button" class="link" aria-label=${`${strings.copy}: ${label}`} onClick=${() => copyText(value, strings.copied)}>${strings.copy}</button>`}</p></div>`;
 
 /** One field of the form. */
 function Setting({ field, form, secrets }) {
@@ -229,12 +229,20 @@ function nested(changes) {
   return out;
 }
 
+/** An error of the API whose texts name fields as the form does. */
+function worded(error) {
+  for (const item of error.data?.errors ?? []) {
+    item.message = item.message.replace(/\b[a-z0-9]+\.[a-z_]+\b/g, (key) => (fields.has(key) ? `“${fields.get(key).label}”` : key));
+  }
+  return error;
+}
+
 function Settings({ settings, again }) {
   const { secrets = {} } = settings;
   // A field that this peer does not have in goop.json is left out of the form.
   const stored = flat(settings.sections);
   async function send(changes) {
-    const answer = await post('/api/settings', nested(changes));
+    const answer = await post('/api/settings', nested(changes)).catch((error) => { throw worded(error); });
     wait(answer?.restart ?? []);
     await again();
     loadQuick().catch(() => {});

@@ -46,6 +46,8 @@ const SETTLE = 500;
 const MAX_AWAY = 24;
 /** Half of the drawing's side, in units of the drawing. */
 const HALF = 420;
+/** The same when only connected peers are there. */
+const HALF_NEAR = 280;
 const MAX_ZOOM = 4;
 const MIN_ZOOM = 0.3;
 
@@ -74,12 +76,11 @@ function placed(peers) {
 }
 
 const Node = memo(({ peer, x, y, chosen, onChoose }) => html`<g class="node" data-kind=${peer.connection} data-chosen=${chosen} transform=${`translate(${x} ${y})`}
-    role="button" tabindex="0" aria-pressed=${String(chosen)} onClick=${() => onChoose(peer.id)}
+    role="button" tabindex="0" aria-pressed=${String(chosen)} aria-label=${`${cut(peer.label, 18)}, ${kindText(peer)}`} onClick=${() => onChoose(peer.id)}
     onKeyDown=${(event) => (event.key === 'Enter' || event.key === ' ') && (event.preventDefault(), onChoose(peer.id))}>
-  <title>${`${peer.label}, ${kindText(peer)}`}</title>
-  <circle r="24" /><text class="letter" dy="7" aria-hidden="true">${[...peer.label][0]?.toUpperCase()}</text>
+  <circle r="26" /><image class="face" x="-23" y="-23" width="46" height="46" href=${`/api/avatar/peer/${peer.id}`} />
   ${peer.encryption_supported && html`<g class="seal" transform="translate(17 -17)"><circle r="8" /><path d="M-3 -0.5v-1.5a3 3 0 0 1 6 0v1.5M-4 -0.5h8v5h-8z" /></g>`}
-  <text class="name" dy="46" aria-hidden="true">${cut(peer.label, 18)}</text>
+  <text class="name" dy="46">${cut(peer.label, 18)}</text>
 </g>`);
 
 /** The drawing; wheel and buttons size it, dragging moves it, a double click shows all of it. */
@@ -88,6 +89,7 @@ function DrawingNow({ topology, chosen, onChoose }) {
   const peers = topology.peers ?? [];
   const nodes = useMemo(() => placed(peers), [topology]);
   const [{ zoom, x, y }, setView] = useState({ zoom: 1, x: 0, y: 0 });
+  const half = (nodes.some(({ peer }) => peer.connection === 'none') || nodes.length > 12 ? HALF : HALF_NEAR) / zoom;
   const from = useRef(null);
   const svg = useRef(null);
   const size = (factor) => setView((old) => ({ ...old, zoom: Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, old.zoom * factor)) }));
@@ -103,12 +105,12 @@ function DrawingNow({ topology, chosen, onChoose }) {
   }, []);
   function drag(event) {
     if (!from.current) return;
-    const scale = (2 * HALF) / zoom / svg.current.clientWidth;
+    const { width, height } = svg.current.getBoundingClientRect();
+    const scale = (2 * half) / Math.min(width, height);
     const { px, py } = from.current;
     from.current = { px: event.clientX, py: event.clientY };
     setView((old) => ({ ...old, x: old.x - (event.clientX - px) * scale, y: old.y - (event.clientY - py) * scale }));
   }
-  const half = HALF / zoom;
   const known = peers.length;
   const away = peers.filter((peer) => peer.connection === 'none').length - nodes.filter(({ peer }) => peer.connection === 'none').length;
   const counts = strings.counts(self.connected_peers ?? 0, known);
