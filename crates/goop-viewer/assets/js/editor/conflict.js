@@ -10,7 +10,7 @@ import { nameOf } from './paths.js';
 
 const strings = {
   title: (name) => `Two versions of ${name}`,
-  text: 'Somebody saved this file after you opened it: another tab, or another program. Nothing was overwritten. Choose what shall be on the disk.',
+  text: 'Another tab or program saved this file after you opened it. Nothing was overwritten.',
   goneTitle: (name) => `${name} was deleted`,
   goneText: 'The file is not on the disk any more. What you wrote is still here.',
   binaryText: 'The file on the disk is no text any more. What you wrote is still here.',
@@ -22,7 +22,7 @@ const strings = {
   keepMine: 'Keep mine',
   takeTheirs: 'Take theirs',
   keepBoth: 'Keep both',
-  bothHint: 'Keep both: the file stays as it is on the disk, yours becomes a second file beside it.',
+  bothHint: 'Keep both makes yours a second file beside this one.',
   create: 'Save mine again',
   letGo: 'Close without saving',
   later: 'Decide later',
@@ -107,6 +107,7 @@ export function Conflict({ doc }) {
       </div>
       <div class="ed-diff" tabindex="0" role="region" aria-label=${strings.lines}>
         <table>
+          <colgroup><col class="ed-diff-number" /><col /><col class="ed-diff-number" /><col /></colgroup>
           <thead><tr><th scope="col" colspan="2">${strings.mine}</th><th scope="col" colspan="2">${strings.theirs}</th></tr></thead>
           <tbody><${Rows} rows=${rows} limit=${limit} /></tbody>
         </table>

@@ -66,7 +66,8 @@ export function Tabs({ onClose }) {
   const names = all.map((doc) => nameOf(doc.path.value));
   if (all.length === 0) return null;
   return html`
-    <div class="ed-tabs" role="tablist" aria-label=${strings.tabs} data-testid="tabs">
+    <div class="ed-tabs" role="tablist" aria-label=${strings.tabs} data-testid="tabs"
+      onWheel=${(event) => { if (event.deltaX === 0) event.currentTarget.scrollLeft += event.deltaY; }}>
       ${all.map((doc, index) => html`<${Tab} key=${doc.id} doc=${doc} onClose=${onClose}
         twice=${names.indexOf(names[index]) !== names.lastIndexOf(names[index])} />`)}
     </div>`;
