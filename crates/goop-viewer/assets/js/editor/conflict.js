@@ -3,6 +3,7 @@
 
 import { toast } from '../dom.js';
 import { html, useEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
+import { focusCode } from './code.js';
 import { folded, pairs } from './diff.js';
 import { keepBoth, keepMine, open, saveCopy, takeTheirs } from './documents.js';
 import { offer } from './notice.js';
@@ -26,7 +27,7 @@ const strings = {
   create: 'Save mine again',
   letGo: 'Close without saving',
   later: 'Decide later',
-  skipped: (n) => `${n} lines are the same`,
+  skipped: (n) => `Show ${n} lines that are the same`,
   more: (n) => `Show ${n} more lines`,
   keptMine: (name) => `${name}: your version is on the disk now.`,
   keepTheirs: 'Keep theirs as a copy',
@@ -69,20 +70,28 @@ export function Conflict({ doc }) {
   const rows = useMemo(() => folded(pairs(mine.toString(), content.replaceAll('\r\n', '\n'))), [mine, content]);
   useEffect(() => heading.current.focus(), [content]);
 
-  const later = () => { doc.comparing.value = false; };
+  const later = () => {
+    doc.comparing.value = false;
+    focusCode();
+  };
   async function mineWins() {
-    if (!await keepMine(doc) || gone || binary) return;
+    if (!await keepMine(doc)) return;
+    focusCode();
+    if (gone || binary) return;
     offer(strings.keptMine(name), strings.keepTheirs, async () => { await open(await saveCopy(doc.path.value, content, strings.copy)); });
   }
   function theirsWins() {
     takeTheirs(doc);
-    if (!gone) toast(strings.tookTheirs(name));
+    if (gone) return;
+    focusCode();
+    toast(strings.tookTheirs(name));
   }
   async function bothStay() {
     try {
       const path = await keepBoth(doc);
       if (!path) return;
       await open(path);
+      focusCode();
       toast(strings.both(nameOf(path)));
     } catch (error) {
       doc.problem.value = error.message;
