@@ -127,13 +127,21 @@ export const copy = (path) => ask({
 /** The last delete that can be taken back: what does it. */
 let takeBack = null;
 
+/** The row to stand on when `path` is gone: the next one beside it, or the one before, or its folder. */
+function besides(path) {
+  const rows = site.childrenOf(parentOf(path));
+  const place = rows.findIndex((row) => row.path === path);
+  return (rows[place + 1] ?? rows[place - 1])?.path ?? parentOf(path);
+}
+
 /** Deletes at once; the message that says so brings it back. */
 export async function remove(path) {
   try {
     await documents.settle(path);
+    const next = besides(path);
     const { undo } = await site.remove(path);
     const closed = documents.dropDeleted(path);
-    if (isWithin(tree.active.value, path)) tree.reveal(parentOf(path));
+    if (isWithin(tree.active.value, path)) tree.reveal(next);
     let close = () => {};
     const restore = async () => {
       takeBack = null;

@@ -3,6 +3,7 @@
 
 import { toast } from '../dom.js';
 import { html, useEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
+import { focusCode } from './code.js';
 import { folded, pairs } from './diff.js';
 import { keepBoth, keepMine, open, saveCopy, takeTheirs } from './documents.js';
 import { offer } from './notice.js';
@@ -10,7 +11,7 @@ import { nameOf } from './paths.js';
 
 const strings = {
   title: (name) => `Two versions of ${name}`,
-  text: 'Somebody saved this file after you opened it: another tab, or another program. Nothing was overwritten. Choose what shall be on the disk.',
+  text: 'Another tab or program saved this file after you opened it. Nothing was overwritten.',
   goneTitle: (name) => `${name} was deleted`,
   goneText: 'The file is not on the disk any more. What you wrote is still here.',
   binaryText: 'The file on the disk is no text any more. What you wrote is still here.',
@@ -22,11 +23,11 @@ const strings = {
   keepMine: 'Keep mine',
   takeTheirs: 'Take theirs',
   keepBoth: 'Keep both',
-  bothHint: 'Keep both: the file stays as it is on the disk, yours becomes a second file beside it.',
+  bothHint: 'Keep both makes yours a second file beside this one.',
   create: 'Save mine again',
   letGo: 'Close without saving',
   later: 'Decide later',
-  skipped: (n) => `${n} lines are the same`,
+  skipped: (n) => `Show ${n} lines that are the same`,
   more: (n) => `Show ${n} more lines`,
   keptMine: (name) => `${name}: your version is on the disk now.`,
   keepTheirs: 'Keep theirs as a copy',
@@ -69,20 +70,28 @@ export function Conflict({ doc }) {
   const rows = useMemo(() => folded(pairs(mine.toString(), content.replaceAll('\r\n', '\n'))), [mine, content]);
   useEffect(() => heading.current.focus(), [content]);
 
-  const later = () => { doc.comparing.value = false; };
+  const later = () => {
+    doc.comparing.value = false;
+    focusCode();
+  };
   async function mineWins() {
-    if (!await keepMine(doc) || gone || binary) return;
+    if (!await keepMine(doc)) return;
+    focusCode();
+    if (gone || binary) return;
     offer(strings.keptMine(name), strings.keepTheirs, async () => { await open(await saveCopy(doc.path.value, content, strings.copy)); });
   }
   function theirsWins() {
     takeTheirs(doc);
-    if (!gone) toast(strings.tookTheirs(name));
+    if (gone) return;
+    focusCode();
+    toast(strings.tookTheirs(name));
   }
   async function bothStay() {
     try {
       const path = await keepBoth(doc);
       if (!path) return;
       await open(path);
+      focusCode();
       toast(strings.both(nameOf(path)));
     } catch (error) {
       doc.problem.value = error.message;
@@ -107,6 +116,7 @@ export function Conflict({ doc }) {
       </div>
       <div class="ed-diff" tabindex="0" role="region" aria-label=${strings.lines}>
         <table>
+          <colgroup><col class="ed-diff-number" /><col /><col class="ed-diff-number" /><col /></colgroup>
           <thead><tr><th scope="col" colspan="2">${strings.mine}</th><th scope="col" colspan="2">${strings.theirs}</th></tr></thead>
           <tbody><${Rows} rows=${rows} limit=${limit} /></tbody>
         </table>

@@ -5,6 +5,9 @@ import { el } from '../dom.js';
 /** Room that stays between the menu and the edge of the window, in pixels. */
 const EDGE = 8;
 
+const isMac = navigator.platform.startsWith('Mac');
+const keyText = (keys) => keys.replace('Control+', isMac ? '⌘' : 'Ctrl ').replace('Delete', 'Del');
+
 let leaveOpen = () => {};
 
 /**
@@ -33,8 +36,8 @@ export function openMenu(items, at, label) {
     const button = el('button', { class: item.bad ? 'menu-item bad' : 'menu-item', role: 'menuitem', type: 'button', tabindex: -1, onclick: () => {
       close();
       item.act();
-    } }, el('span', {}, item.label), item.keys && el('kbd', { 'aria-hidden': 'true' }, item.keys));
-    if (item.keys) button.setAttribute('aria-keyshortcuts', item.keys);
+    } }, el('span', {}, item.label), item.keys && el('kbd', { 'aria-hidden': 'true' }, keyText(item.keys)));
+    if (item.keys) button.setAttribute('aria-keyshortcuts', isMac ? item.keys.replace('Control', 'Meta') : item.keys);
     buttons.push(button);
     menu.append(button);
   }

@@ -13,7 +13,7 @@ import * as documents from './documents.js';
 import { Icon } from './icons.js';
 import * as look from './look.js';
 import { closeMenu, openMenu } from './menu.js';
-import { addressOf, kindOf, nameOf } from './paths.js';
+import { addressOf, extensionOf, kindOf, nameOf } from './paths.js';
 import { Search } from './search.js';
 import * as site from './site.js';
 import { Split } from './split.js';
@@ -25,6 +25,7 @@ import { bring, dropped } from './upload.js';
 const strings = {
   heading: 'Editor',
   panes: 'Show',
+  all: 'Site',
   files: 'Files',
   search: 'Search',
   text: 'Text',
@@ -284,8 +285,8 @@ function Work() {
       <div class="ed-head">
         <${Tabs} onClose=${(closed) => actions.close(closed)} />
         <span class="ed-gap"></span>
-        ${doc && html`<button type="button" class="button primary ed-save" aria-disabled=${String(!canSave)} data-testid="save" onClick=${() => documents.save(doc)}>${strings.save}</button>
-          <${IconButton} icon="more" label=${strings.more(nameOf(doc.path.value))} act=${(event) => textMenu(doc, event.currentTarget)} aria-haspopup="menu" testid="text-actions" />`}
+        ${doc?.kind.value === 'text' && html`<button type="button" class="button primary ed-save" aria-disabled=${String(!canSave)} data-testid="save" onClick=${() => documents.save(doc)}>${strings.save}</button>`}
+        ${doc && html`<${IconButton} icon="more" label=${strings.more(nameOf(doc.path.value))} act=${(event) => textMenu(doc, event.currentTarget)} aria-haspopup="menu" testid="text-actions" />`}
         <${IconButton} icon="look" label=${strings.preview} act=${toggleLook} aria-pressed=${String(lookOpen.value)} testid="preview-toggle" />
       </div>
       ${doc ? html`<div class="ed-panel" role="tabpanel" id=${PANEL} aria-labelledby=${tabId(doc)}><${Content} doc=${doc} /></div><${Foot} doc=${doc} />`
@@ -311,7 +312,7 @@ function Editor() {
   return html`
     <div class="ed" ref=${box} data-pane=${pane.value} data-look=${String(withLook)} style=${style}>
       <h1 class="visually-hidden">${strings.heading}</h1>
-      <${Choice} label=${strings.panes} of="pane" value=${[['files', strings.files], ['text', strings.text], ['look', strings.preview]]} chosen=${pane.value} onChoose=${(name) => { pane.value = name; }} />
+      <${Choice} label=${strings.panes} of="pane" value=${[['files', strings.all], ['text', strings.text], ['look', strings.preview]]} chosen=${pane.value} onChoose=${(name) => { pane.value = name; }} />
       <${Side} />
       <${Split} label=${strings.withText} share=${sideShare} least=${14} most=${40} usual=${20} side="start" of=".ed" onDone=${keepSide} />
       <${Work} />
@@ -327,7 +328,7 @@ function followCurrent() {
   const path = documents.current.value?.path.value;
   const query = path ? `?path=${encodeURIComponent(path).replaceAll('%2F', '/')}` : '';
   if (location.pathname === '/edit' && location.search !== query) history.replaceState(history.state, '', `/edit${query}`);
-  if (path && kindOf(path) === 'page') look.page.value = path;
+  if (path && (kindOf(path) === 'page' || extensionOf(path) === 'svg')) look.page.value = path;
   if (look.page.value === '' || (site.state.value === 'ready' && !site.exists(look.page.value))) look.page.value = firstPage();
 }
 

@@ -19,7 +19,7 @@ const LIMIT = 300;
 /** Milliseconds after a key before the server is asked. */
 const PAUSE = 250;
 /** Signs of a line shown before the place that was found. */
-const BEFORE = 24;
+const BEFORE = 20;
 
 /** What was searched for last; it is there again when the person comes back. */
 const query = signal('');

@@ -31,6 +31,11 @@ function Tab({ doc, twice, onClose }) {
     show(next);
     document.getElementById(tabId(next))?.focus();
   }
+  /** Closes the tab the keyboard stands on; it then stands on the one that is shown. */
+  async function closeHere() {
+    await onClose(doc);
+    requestAnimationFrame(() => current.value && document.getElementById(tabId(current.value))?.focus());
+  }
   function onKeyDown(event) {
     const moves = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: others.length - 1 };
     if (event.altKey && ['ArrowLeft', 'ArrowRight'].includes(event.key)) {
@@ -38,7 +43,7 @@ function Tab({ doc, twice, onClose }) {
       node.current.focus();
     } else if (event.altKey || event.ctrlKey || event.metaKey) return;
     else if (event.key in moves) go(moves[event.key]);
-    else if (event.key === 'Delete') onClose(doc);
+    else if (event.key === 'Delete') closeHere();
     else if (event.key === 'Enter' || event.key === ' ') show(doc);
     else return;
     event.preventDefault();
@@ -66,7 +71,8 @@ export function Tabs({ onClose }) {
   const names = all.map((doc) => nameOf(doc.path.value));
   if (all.length === 0) return null;
   return html`
-    <div class="ed-tabs" role="tablist" aria-label=${strings.tabs} data-testid="tabs">
+    <div class="ed-tabs" role="tablist" aria-label=${strings.tabs} data-testid="tabs"
+      onWheel=${(event) => { if (event.deltaX === 0) event.currentTarget.scrollLeft += event.deltaY; }}>
       ${all.map((doc, index) => html`<${Tab} key=${doc.id} doc=${doc} onClose=${onClose}
         twice=${names.indexOf(names[index]) !== names.lastIndexOf(names[index])} />`)}
     </div>`;

@@ -23,8 +23,8 @@ function Item({ item }) {
   const name = nameOf(item.path);
   if (item.state.value === 'failed') {
     return html`<li class="ed-upload" data-state="failed"><p role="alert">${strings.failed(name, item.problem.value)}</p>
-      <button type="button" class="button" onClick=${() => retry(item)}>${strings.again}</button>
-      <button type="button" class="icon-button" aria-label=${strings.forget(name)} title=${strings.forget(name)} onClick=${() => drop(item)}><${Icon} name="close" /></button></li>`;
+      <div class="row ed-upload-actions"><button type="button" class="button" onClick=${() => retry(item)}>${strings.again}</button>
+      <button type="button" class="icon-button" aria-label=${strings.forget(name)} title=${strings.forget(name)} onClick=${() => drop(item)}><${Icon} name="close" /></button></div></li>`;
   }
   return html`<li class="ed-upload"><div class="ed-upload-name"><span title=${item.path}>${name}</span>
       ${item.state.value === 'sending' ? html`<progress max="1" value=${item.sent.value} aria-label=${name}></progress>` : html`<span class="muted">${strings.waiting}</span>`}</div>

@@ -19,15 +19,17 @@ if (Object.keys(sessionStorage).some((key) => key.startsWith('editor:draft:'))) 
 
 export function show(main, options) {
   let leave = () => {};
-  let isHere = true;
+  let left = false;
+  // Who clicks on before the frame knows how to leave this page is not here any more, either.
+  const isHere = () => !left && location.pathname === '/edit';
   main.replaceChildren(el('p', { class: 'muted', role: 'status' }, strings.loading));
   page().then(({ start }) => {
-    if (isHere) leave = start(main, options);
+    if (isHere()) leave = start(main, options);
   }, () => {
-    if (isHere) main.replaceChildren(failure(new Error(strings.failed)));
+    if (isHere()) main.replaceChildren(failure(new Error(strings.failed)));
   });
   return () => {
-    isHere = false;
+    left = true;
     leave();
   };
 }
