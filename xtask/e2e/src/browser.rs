@@ -30,9 +30,30 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("live") => live(&client, &script).await,
             _ => hostile(&client, &script).await,
         };
+        if done.is_err() {
+            describe(&client).await;
+        }
         let _ = client.close().await;
         done
     })
+}
+
+/// Says where the browser stands, for whoever reads a failure.
+async fn describe(client: &Client) {
+    let text = client
+        .execute(
+            "const got = performance.getEntriesByType('resource').map((r) => `${r.responseStatus} ${Math.round(r.duration)} ms ${r.name}`); \
+             return `${location.href} (${document.readyState})\\n${document.body.innerText.slice(0, 2000)}\\n\
+             ${document.getElementById('main')?.innerHTML.slice(0, 1500)}\\n${got.join('\\n')}`",
+            vec![],
+        )
+        .await;
+    eprintln!(
+        "the browser stands at {}",
+        text.ok()
+            .and_then(|text| text.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    );
 }
 
 /// chromedriver, ended when dropped.
