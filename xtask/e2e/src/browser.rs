@@ -150,6 +150,8 @@ async fn live(client: &Client, script: &Value) -> Result<()> {
         (format!("/view?open={peer}"), "iframe"),
         ("/self".to_owned(), "#name"),
         ("/logs".to_owned(), ".log tbody tr"),
+        ("/topology".to_owned(), ".drawing"),
+        ("/docs".to_owned(), ".prose"),
     ] {
         client.goto(&format!("{origin}{path}")).await?;
         text_of(client, css).await.with_context(|| path.clone())?;
