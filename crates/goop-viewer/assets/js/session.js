@@ -18,7 +18,9 @@ const SPLIT_PAUSE = 400;
 
 export async function loadSession() {
   session.value = await get('/api/session');
-  if (!localStorage.getItem('theme')) show(session.value.theme);
+  if (localStorage.getItem('theme') !== null) return;
+  theme.value = session.value.theme;
+  show(theme.value);
 }
 
 export async function loadQuick() {

@@ -248,7 +248,7 @@ function Settings({ settings, again }) {
     loadQuick().catch(() => {});
     toast(strings.saved, { level: 'success' });
   }
-  const form = useForm({ stored, send, check, lost: (key) => key in secrets });
+  const form = useForm({ name: 'settings', stored, send, check, lost: (key) => key in secrets });
   useListener(window, 'keydown', (event) => {
     if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
