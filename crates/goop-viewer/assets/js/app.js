@@ -4,7 +4,7 @@ import { get, post } from './api.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { link, loadQuick, loadSession, session } from './session.js';
+import { link, loadQuick, loadSession, loadSplash, session } from './session.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
 import { Failure } from './components/states.js';
@@ -136,6 +136,7 @@ async function enter() {
     connected = true;
     await Promise.all([refresh(), loadQuick()]);
     trouble = null;
+    loadSplash();
     checkOrigins();
     greet().catch(() => {});
   } catch (error) {
