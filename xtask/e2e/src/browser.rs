@@ -173,8 +173,8 @@ async fn live(client: &Client, script: &Value) -> Result<()> {
         ("/edit?path=index.html".to_owned(), "[role=treeitem]"),
         ("/self".to_owned(), "#name"),
         ("/logs".to_owned(), ".log tbody tr"),
-        ("/topology".to_owned(), "main svg"),
-        ("/docs".to_owned(), "main h2"),
+        ("/topology".to_owned(), ".drawing"),
+        ("/docs".to_owned(), ".prose"),
     ] {
         client.goto(&format!("{origin}{path}")).await?;
         text_of(client, css).await.with_context(|| path.clone())?;

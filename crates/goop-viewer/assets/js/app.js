@@ -4,7 +4,7 @@ import { get, post } from './api.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { link, loadQuick, loadSession, session } from './session.js';
+import { link, loadQuick, loadSession, loadSplash, session } from './session.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
 import { Failure } from './components/states.js';
@@ -57,6 +57,9 @@ const path = signal(location.pathname);
 const main = document.getElementById('main');
 let leave = () => {};
 let turn = 0;
+/** Why nothing can be shown: nobody answers, or whoever looks is not the owner. */
+let trouble = null;
+let connected = false;
 /** The address that is shown, without its fragment. */
 let shown = '';
 
@@ -74,9 +77,10 @@ async function show() {
   main.dataset.broad = String(Boolean(page.broad));
   let gone;
   try {
+    if (trouble) throw trouble;
     gone = await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) });
   } catch (error) {
-    gone = mount(main, html`<${Failure} error=${error} again=${show} />`);
+    gone = mount(main, html`<${Failure} error=${error} again=${trouble ? enter : show} />`);
   }
   if (mine === turn) leave = gone ?? leave;
   else gone?.();
@@ -126,22 +130,31 @@ async function greet() {
   if (DEFAULT_NAMES.includes(me.label.trim())) welcome(me);
 }
 
-async function begin() {
+/** Asks the peer who looks at it, follows what happens there, and shows the page. */
+async function enter() {
+  try {
+    await loadSession();
+    // In this order nothing is missed in between.
+    if (!connected) connect((state) => { link.value = state; });
+    connected = true;
+    await Promise.all([refresh(), loadQuick()]);
+    trouble = null;
+    loadSplash();
+    checkOrigins();
+    greet().catch(() => {});
+  } catch (error) {
+    trouble = error;
+    link.value = error.status === 401 ? 'out' : 'lost';
+  }
+  await show();
+}
+
+function begin() {
   render(html`<${Nav} pages=${navigation} path=${path} />`, document.getElementById('nav'));
   render(html`<${LinkState} />`, document.getElementById('link-state'));
   render(html`<${Toasts} />`, document.getElementById('toasts'));
   render(html`<${Overlays} />`, document.getElementById('overlays'));
-  try {
-    await loadSession();
-    // In this order nothing is missed in between.
-    connect((state) => { link.value = state; });
-    await Promise.all([refresh(), loadQuick()]);
-    checkOrigins();
-    greet().catch(() => {});
-  } catch (error) {
-    link.value = error.status === 401 ? 'out' : 'lost';
-  }
-  await show();
+  enter();
 }
 
 begin();

@@ -1,5 +1,5 @@
 // What the pages know about this program and about how its owner wants them.
-// Offers: session and quick (signals), loadSession, loadQuick, theme, setTheme, split positions, where a site opens.
+// Offers: session, quick, splash, link (signals), loadSession, loadQuick, loadSplash, theme, setTheme, split positions, where a site opens.
 
 import { get, post } from './api.js';
 import { signal } from '../vendor/ui.js';
@@ -8,6 +8,8 @@ import { signal } from '../vendor/ui.js';
 export const session = signal(null);
 /** The quick settings: `label`, `hide_unverified`, `open_sites_external`, …; null before they came. */
 export const quick = signal(null);
+/** File name of the splash picture, as goop.json has it; '' before it is known. */
+export const splash = signal('');
 /** `live`, `lost`, `out` (signed out) or '' before anything is known. */
 export const link = signal('');
 /** What this browser was told about the theme: `dark`, `light`, or '' for the system's. */
@@ -18,11 +20,19 @@ const SPLIT_PAUSE = 400;
 
 export async function loadSession() {
   session.value = await get('/api/session');
-  if (!localStorage.getItem('theme')) show(session.value.theme);
+  if (localStorage.getItem('theme') !== null) return;
+  theme.value = session.value.theme;
+  show(theme.value);
 }
 
 export async function loadQuick() {
   quick.value = await get('/api/settings/quick/get');
+}
+
+/** The picture is decoration: without it the pages show one of their own choice. */
+export async function loadSplash() {
+  const settings = await get('/api/settings').catch(() => null);
+  splash.value = settings?.sections?.viewer?.splash ?? '';
 }
 
 function show(name) {

@@ -1,5 +1,5 @@
 // Save/undo forms. Edits are kept apart from what is stored, only what differs is sent, and errors stand at their
-// fields. Undo first drops edits; straight after a save it brings back what was before that save (one level).
+// fields. Edits outlive the page they were made on, as long as the tab lives. Undo first drops edits; straight after a save it brings back what was before that save (one level).
 // Offers: useForm, SaveBar.
 
 import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
@@ -15,11 +15,18 @@ const strings = {
   saved: 'Everything is saved',
 };
 
-/** `stored` maps a field's key to its value. `send(changes)` saves and throws an error whose `data.errors` are
+/** Edits by the form's name. */
+const drafts = new Map();
+
+addEventListener('beforeunload', (event) => {
+  if ([...drafts.values()].some((edits) => Object.keys(edits).length > 0)) event.preventDefault();
+});
+
+/** `name` names the form; `stored` maps a field's key to its value. `send(changes)` saves and throws an error whose `data.errors` are
  * `[{field, message}]`; `check(key, value)` gives what is wrong with a value before it is sent; `lost(key)` names
  * fields whose old value nobody knows, so that undo leaves them out. */
-export function useForm({ stored, send, check = () => '', lost = () => false }) {
-  const [edits, setEdits] = useState({});
+export function useForm({ name, stored, send, check = () => '', lost = () => false }) {
+  const [edits, setEdits] = useState(() => drafts.get(name) ?? {});
   const [errors, setErrors] = useState({});
   const [problem, setProblem] = useState('');
   const [saving, setSaving] = useState(false);
@@ -27,12 +34,7 @@ export function useForm({ stored, send, check = () => '', lost = () => false }) 
   const form = useRef(null);
   const dirty = Object.keys(edits).length;
 
-  useEffect(() => {
-    if (!dirty) return undefined;
-    const ask = (event) => event.preventDefault();
-    addEventListener('beforeunload', ask);
-    return () => removeEventListener('beforeunload', ask);
-  }, [dirty > 0]);
+  useEffect(() => { drafts.set(name, edits); }, [edits]);
 
   function set(key, value) {
     setEdits((old) => {

@@ -2,14 +2,27 @@
 // Offers: mount, useLoad, useListener, memo, copyText.
 
 import { Component, h, html, render, useCallback, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { Failure } from './states.js';
 import { toast } from './toast.js';
 
 const strings = { noCopy: 'The browser did not allow copying. Mark the text and copy it by hand.' };
 
+/** A page that could not be drawn says so instead of leaving nothing. */
+class Page extends Component {
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ error });
+  }
+
+  render({ view }, { error }) {
+    return error ? html`<${Failure} error=${error} again=${() => this.setState({ error: null })} />` : view;
+  }
+}
+
 /** Draws `view` into `main`; gives back how to take it away. */
 export function mount(main, view) {
   main.replaceChildren();
-  render(view, main);
+  render(h(Page, { view }), main);
   return () => render(null, main);
 }
 
@@ -63,4 +76,3 @@ export function copyText(text, done) {
     .then(() => toast(done, { level: 'success' }), () => toast(strings.noCopy, { level: 'error' }));
 }
 
-export { html };

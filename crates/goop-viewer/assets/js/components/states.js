@@ -1,6 +1,6 @@
 // What is shown where there is nothing to show: loading, empty, failed, not allowed, cut off.
 
-import { html } from '../../vendor/ui.js';
+import { h, html } from '../../vendor/ui.js';
 import { link } from '../session.js';
 
 const strings = {
@@ -12,9 +12,9 @@ const strings = {
   lost: 'The connection to your peer is lost. What you see is from before; it catches up by itself when the peer answers again.',
 };
 
-/** Nothing is there, and why; children are ways out. */
-export const Empty = ({ title, text, children }) => html`<div class="empty">
-  <img src="/assets/images/mark.svg" alt="" /><h2>${title}</h2><p>${text}</p>
+/** Nothing is there, and why; children are ways out. `alone` makes it the page's own heading. */
+export const Empty = ({ title, text, alone = false, children }) => html`<div class="empty">
+  <img src="/assets/images/mark.svg" alt="" />${h(alone ? 'h1' : 'h2', {}, title)}<p>${text}</p>
   ${children && html`<div class="row empty-ways">${children}</div>`}
 </div>`;
 
@@ -22,7 +22,7 @@ export const Loading = ({ text = strings.loading }) => html`<p class="loading" r
 
 /** What went wrong, where it went wrong, and the way to try again. */
 export function Failure({ error, again }) {
-  if (error.status === 401) return html`<${Empty} title=${strings.ownerTitle} text=${strings.ownerText} />`;
+  if (error.status === 401) return html`<${Empty} alone title=${strings.ownerTitle} text=${strings.ownerText} />`;
   return html`<div class="note bad" role="alert">
     <h2>${strings.errorTitle}</h2><p>${error.message}</p>
     ${again && html`<p><button type="button" class="button" onClick=${again}>${strings.again}</button></p>`}

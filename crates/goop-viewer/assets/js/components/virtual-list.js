@@ -62,7 +62,7 @@ export function VirtualList({ items, keyOf, row, label }) {
     next[Math.min(Math.max(here, 0), next.length - 1)].focus();
   }
 
-  return html`<ul class="virtual" ref=${list} aria-label=${label} style=${{ height: `${items.length * height}px` }} onKeyDown=${step}
+  return html`<ul class="virtual" role="list" ref=${list} aria-label=${label} style=${{ height: `${items.length * height}px` }} onKeyDown=${step}
       onFocusIn=${(event) => { held.current = event.target.closest('.virtual-row')?.dataset.key ?? null; }}
       onFocusOut=${(event) => { if (!list.current?.contains(event.relatedTarget)) held.current = null; }}>
     ${shown.map((at) => html`<li key=${keyOf(items[at])} class="virtual-row" data-key=${keyOf(items[at])} data-index=${at}

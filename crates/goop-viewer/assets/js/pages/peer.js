@@ -50,7 +50,7 @@ function calls(peer) {
 function Peer({ id }) {
   const peer = find(id);
   const [busy, setBusy] = useState(false);
-  if (!peer) return html`<${Empty} title=${strings.unknown} text=${strings.unknownText}><a class="button" href="/peers">${strings.back}</a><//>`;
+  if (!peer) return html`<${Empty} alone title=${strings.unknown} text=${strings.unknownText}><a class="button" href="/peers">${strings.back}</a><//>`;
   const check = () => {
     setBusy(true);
     probe(peer).finally(() => setBusy(false));

@@ -2,7 +2,7 @@
 
 import { post } from '../api.js';
 import { everybody, label, replaceAll, state } from '../people.js';
-import { quick, session, siteLink } from '../session.js';
+import { quick, session, siteLink, splash } from '../session.js';
 import { Avatar } from '../components/avatar.js';
 import { Icon } from '../components/icon.js';
 import { menuAt, openMenu } from '../components/menu.js';
@@ -126,7 +126,7 @@ function Peers() {
     ? html`<${VirtualList} items=${found} keyOf=${(peer) => peer.id} label=${strings.heading} row=${(peer) => html`<${Row} peer=${peer} />`} />`
     : html`<${Nothing} all=${all} favorites=${favorites} mode=${mode} onEverybody=${() => { narrow(false); setText(''); }} />`}
     </div>
-    <aside class="beside-picture"><${Splash} name=${session.value?.splash ?? quick.value?.splash} /></aside>
+    <aside class="beside-picture"><${Splash} name=${splash.value} /></aside>
   </div>`;
 }
 

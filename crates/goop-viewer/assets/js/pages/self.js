@@ -3,7 +3,7 @@
 import { download, get, post, upload } from '../api.js';
 import { size } from '../format.js';
 import { restart, wait, waiting } from '../restart.js';
-import { loadQuick, session, setTheme, theme } from '../session.js';
+import { loadQuick, loadSplash, session, setTheme, theme } from '../session.js';
 import { confirm } from '../components/dialog.js';
 import { Choice, Secret, Switch, Text } from '../components/field.js';
 import { SaveBar, useForm } from '../components/form.js';
@@ -246,9 +246,10 @@ function Settings({ settings, again }) {
     wait(answer?.restart ?? []);
     await again();
     loadQuick().catch(() => {});
+    loadSplash();
     toast(strings.saved, { level: 'success' });
   }
-  const form = useForm({ stored, send, check, lost: (key) => key in secrets });
+  const form = useForm({ name: 'settings', stored, send, check, lost: (key) => key in secrets });
   useListener(window, 'keydown', (event) => {
     if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();

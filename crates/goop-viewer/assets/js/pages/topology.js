@@ -26,7 +26,7 @@ const strings = {
   columns: ['Name', 'Connection', 'Answers', 'Address', 'For', 'Streams', 'Sealed'],
   yes: 'yes',
   no: 'no',
-  facts: { connection: 'Connection', addr: 'Address', age: 'Connected for', streams: 'Open streams', sealed: 'Messages can be sealed', reachable: 'Answers', uptime: 'Running for', id: 'Peer id' },
+  facts: { connection: 'Connection', addr: 'Address', age: 'Connected for', streams: 'Open streams', sealed: 'Sealed messages', reachable: 'Answers', uptime: 'Running for', id: 'Peer id' },
   about: 'About this peer',
   choose: 'Choose a peer in the drawing to read about it.',
   drawing: (counts) => `Drawing of the network: ${counts}. The table says the same in words.`,

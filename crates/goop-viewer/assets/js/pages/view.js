@@ -64,7 +64,7 @@ function Visiting({ tabs }) {
   };
   const close = (id) => keep(ids.filter((other) => other !== id));
   const refresh = (id) => change({ ids, current: id, frames: [...frames.filter((frame) => frame.id !== id), { id, turn: (frames.find((frame) => frame.id === id)?.turn ?? 0) + 1 }] });
-  if (ids.length === 0) return html`<${Empty} title=${strings.nobody} text=${strings.nobodyText}><a class="button primary" href="/peers">${strings.peers}</a><//>`;
+  if (ids.length === 0) return html`<${Empty} alone title=${strings.nobody} text=${strings.nobodyText}><a class="button primary" href="/peers">${strings.peers}</a><//>`;
   const menu = (event, id) => menuAt(event, strings.menu(nameOf(id)), [
     { text: strings.refresh, icon: 'refresh', act: () => refresh(id) },
     { text: strings.out, icon: 'out', href: `/p/${id}/`, target: '_blank' },
