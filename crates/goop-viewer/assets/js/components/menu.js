@@ -9,7 +9,7 @@ const EDGE = 8;
 
 const menu = signal(null);
 
-/** Shows a menu. `at` is a point or an element; `items` are `{text, icon, act, bad}` or `{href, …}`. */
+/** Shows a menu. `at` is a point or an element; `items` are `{text, icon, act, bad, keys}` or `{href, …}`. */
 export function openMenu(at, label, items) {
   menu.value = { at, label, items, back: document.activeElement };
 }
@@ -75,7 +75,7 @@ function Menu({ at, label, items }) {
   };
   return html`<section aria-label=${label}><div class="menu" role="menu" aria-label=${label} ref=${box} onKeyDown=${key}>
     ${items.filter(Boolean).map((item) => {
-    const inner = html`<${Icon} name=${item.icon} /><span>${item.text}</span>`;
+    const inner = html`<${Icon} name=${item.icon} /><span>${item.text}</span>${item.keys && html`<kbd aria-hidden="true">${item.keys}</kbd>`}`;
     const cls = item.bad ? 'menu-item bad' : 'menu-item';
     return item.href
       ? html`<a key=${item.text} class=${cls} role="menuitem" tabindex="-1" href=${item.href} target=${item.target} rel="noreferrer" onClick=${choose(item)}>${inner}</a>`

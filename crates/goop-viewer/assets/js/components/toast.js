@@ -1,5 +1,5 @@
 // Short messages at the edge of the page that leave by themselves.
-// Offers: toast(text, {level, title, action}), Toasts.
+// Offers: toast(text, {level, title, action, label}), Toasts.
 
 import { html, signal, useEffect, useState } from '../../vendor/ui.js';
 import { Icon } from './icon.js';
@@ -14,11 +14,16 @@ const MAX_TEXT = 240;
 const shown = signal([]);
 let next = 0;
 
-/** Shows a message. `action` is called when it is clicked; `stay` overrides how many milliseconds it is shown. */
-export function toast(text, { level = 'info', title = '', action = null, stay = STAY[level] } = {}) {
+/**
+ * Shows a message and gives back how to take it away. `action` is called when it is clicked, or when its button `label` is;
+ * `stay` overrides how many milliseconds it is shown.
+ */
+export function toast(text, { level = 'info', title = '', action = null, label = '', stay = STAY[level] } = {}) {
   next += 1;
+  const id = next;
   const cut = String(text).length > MAX_TEXT ? `${String(text).slice(0, MAX_TEXT)}…` : String(text);
-  shown.value = [...shown.value, { id: next, text: cut, level, title, action, stay }];
+  shown.value = [...shown.value, { id, text: cut, level, title, action, label, stay }];
+  return () => remove(id);
 }
 
 /** Shows an error that has no better place. */
@@ -38,7 +43,8 @@ function Toast({ item }) {
   return html`<div class="toast" data-level=${item.level} role=${item.level === 'error' ? 'alert' : undefined}
       onMouseEnter=${() => setHeld(true)} onMouseLeave=${() => setHeld(false)} onFocusIn=${() => setHeld(true)} onFocusOut=${() => setHeld(false)}>
     <${Icon} name=${item.level} />
-    ${item.action ? html`<button type="button" class="toast-words" onClick=${act}>${words}</button>` : html`<p class="toast-words">${words}</p>`}
+    ${item.action && !item.label ? html`<button type="button" class="toast-words" onClick=${act}>${words}</button>` : html`<p class="toast-words">${words}</p>`}
+    ${item.label && html`<button type="button" class="button small" onClick=${act}>${item.label}</button>`}
     <button type="button" class="icon-button" aria-label=${strings.close} onClick=${() => remove(item.id)}><${Icon} name="close" /></button>
   </div>`;
 }

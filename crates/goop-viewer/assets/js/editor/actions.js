@@ -1,6 +1,6 @@
 // What can be done with files of the site: the questions, and what follows from the answers.
 
-import { toast } from '../dom.js';
+import { toast, toastError } from '../components/toast.js';
 import { ask, choose } from './dialog.js';
 import * as documents from './documents.js';
 import { offer } from './notice.js';
@@ -153,7 +153,7 @@ export async function remove(path) {
     takeBack = restore;
     close = offer(strings.deleted(nameOf(path)), strings.undo, restore);
   } catch (error) {
-    toast(error.message);
+    toastError(error);
   }
 }
 
@@ -166,7 +166,7 @@ export async function undoDelete() {
   try {
     await takeBack();
   } catch (error) {
-    toast(error.message);
+    toastError(error);
   }
 }
 

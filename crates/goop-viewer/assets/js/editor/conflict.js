@@ -1,7 +1,7 @@
 // Two versions of one file side by side, and what to do with them. Neither is lost until somebody chose, and the choice can
 // be taken back.
 
-import { toast } from '../dom.js';
+import { toast } from '../components/toast.js';
 import { html, useEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
 import { focusCode } from './code.js';
 import { folded, pairs } from './diff.js';
@@ -43,7 +43,7 @@ function Side({ name, sign, line, other }) {
   if (!line) return html`<td class="ed-line-number"></td><td class="ed-line" data-side=${name} data-kind="none"></td>`;
   return html`
     <td class="ed-line-number">${line.number}</td>
-    <td class="ed-line" data-side=${name} data-kind=${other ? 'same' : 'own'}>${!other && html`<span class="visually-hidden">${sign}: </span>`}${line.text || '\u00a0'}</td>`;
+    <td class="ed-line" data-side=${name} data-kind=${other ? 'same' : 'own'}>${!other && html`<span class="hidden">${sign}: </span>`}${line.text || '\u00a0'}</td>`;
 }
 
 function Rows({ rows, limit }) {

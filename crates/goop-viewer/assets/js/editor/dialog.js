@@ -1,90 +1,64 @@
-// Questions: a form that stays until what was asked for is done, and a choice of a few answers. Both are modal dialogs of
-// the browser, so focus stays inside, Escape leaves, and afterwards focus is where it was.
+// Questions: a form that stays until what was asked for is done, and a choice of a few answers.
 
-import { el } from '../dom.js';
+import { Dialog, openDialog } from '../components/dialog.js';
+import { html, useEffect, useId, useRef, useState } from '../../vendor/ui.js';
 
 const strings = {
   cancel: 'Cancel',
 };
 
-let count = 0;
-
-function open(content, onclose) {
-  const id = `dialog-${count += 1}`;
-  const dialog = el('dialog', { class: 'ask', 'aria-labelledby': id }, content(id, () => dialog.close()));
-  // Only a press that began outside leaves: selecting text and letting go outside does not.
-  dialog.addEventListener('pointerdown', (event) => {
-    if (event.target !== dialog) return;
-    const box = dialog.getBoundingClientRect();
-    const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
-    if (!inside) dialog.close();
-  });
-  dialog.addEventListener('close', () => {
-    dialog.remove();
-    onclose();
-  });
-  document.getElementById('main').append(dialog);
-  dialog.showModal();
-  return dialog;
+function Field({ name, label, value = '', hint, select, list, first }) {
+  const id = useId();
+  const input = useRef(null);
+  useEffect(() => {
+    // The dialog gives it the focus after this, which keeps what is selected.
+    if (select) input.current.setSelectionRange(...select);
+  }, []);
+  return html`<div class="field"><label for=${id}>${label}</label>
+    <input ref=${input} id=${id} name=${name} defaultValue=${value} autocomplete="off" spellcheck="false" autocapitalize="off" data-first=${first}
+      list=${list ? `${id}-list` : undefined} aria-describedby=${hint ? `${id}-hint` : undefined} />
+    ${list && html`<datalist id=${`${id}-list`}>${list.map((option) => html`<option key=${option} value=${option}></option>`)}</datalist>`}
+    ${hint && html`<p class="small muted" id=${`${id}-hint`}>${hint}</p>`}</div>`;
 }
 
-function field({ name, label, value = '', hint, select, list }) {
-  const id = `${name}-${count += 1}`;
-  const choices = list && el('datalist', { id: `${id}-list` }, list.map((option) => el('option', { value: option })));
-  const input = el('input', {
-    id, name, value, autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off',
-    list: list && `${id}-list`, 'aria-describedby': hint && `${id}-hint`,
-  });
-  // Select after focus; the dialog focuses first.
-  if (select) input.addEventListener('focus', () => input.setSelectionRange(...select), { once: true });
-  return el('div', { class: 'field' }, el('label', { for: id }, label), input, choices,
-    hint && el('p', { class: 'small muted', id: `${id}-hint` }, hint));
+function Question({ title, fields, action, submit, close }) {
+  const [problem, setProblem] = useState('');
+  const [busy, setBusy] = useState(false);
+  async function onSubmit(event) {
+    event.preventDefault();
+    if (busy) return;
+    setBusy(true);
+    setProblem('');
+    const form = event.currentTarget;
+    const values = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
+    try {
+      await submit(values);
+      close(values);
+    } catch (error) {
+      setProblem(error.message);
+      setBusy(false);
+      form.querySelector('input')?.focus();
+    }
+  }
+  return html`<${Dialog} title=${title} onClose=${() => close(null)}>
+    <form class="stack" onSubmit=${onSubmit}>
+      ${fields.map((field, index) => html`<${Field} key=${field.name} first=${index === 0} ...${field} />`)}
+      <p class="ask-problem" role="alert">${problem}</p>
+      <div class="row dialog-ways"><button type="button" class="button" onClick=${() => close(null)}>${strings.cancel}</button>
+        <button class="button primary" aria-disabled=${String(busy)}>${action}</button></div>
+    </form><//>`;
 }
 
 /**
  * Asks for some texts. `submit(values)` does what was asked for; while it throws, the dialog stays and says why.
- * Gives back what `submit` gave, or `null` when the person left.
+ * Gives back the texts, or `null` when the person left.
  */
-export function ask({ title, text, fields, action, submit }) {
-  return new Promise((done) => {
-    let result = null;
-    let busy = false;
-    const problem = el('p', { class: 'ask-problem', role: 'alert' });
-    const ok = el('button', { class: 'button primary' }, action);
-    const dialog = open((id, close) => el('form', { class: 'stack', onsubmit: async (event) => {
-      event.preventDefault();
-      if (busy) return;
-      busy = true;
-      ok.setAttribute('aria-disabled', 'true');
-      problem.textContent = '';
-      const values = Object.fromEntries([...new FormData(event.target)].map(([name, value]) => [name, value.trim()]));
-      try {
-        result = (await submit(values)) ?? values;
-        close();
-      } catch (error) {
-        problem.textContent = error.message;
-        event.target.querySelector('input')?.focus();
-      } finally {
-        busy = false;
-        ok.removeAttribute('aria-disabled');
-      }
-    } }, el('h2', { id }, title), text && el('p', { class: 'muted' }, text), fields.map(field), problem,
-    el('div', { class: 'row ask-actions' }, el('button', { class: 'button', type: 'button', onclick: close }, strings.cancel), ok)),
-    () => done(result));
-    dialog.querySelector('input')?.focus();
-  });
-}
+export const ask = (question) => openDialog((close) => html`<${Question} ...${question} close=${close} />`);
 
 /** Lets a person choose one of `choices` (`{value, label, kind}`); `null` when they left. */
-export function choose({ title, text, choices }) {
-  return new Promise((done) => {
-    let result = null;
-    open((id, close) => el('div', { class: 'stack' }, el('h2', { id }, title), el('p', { class: 'ask-text' }, text),
-      el('div', { class: 'row ask-actions' },
-        el('button', { class: 'button', type: 'button', onclick: close }, strings.cancel),
-        choices.map(({ value, label, kind }) => el('button', { class: `button ${kind ?? ''}`, type: 'button', onclick: () => {
-          result = value;
-          close();
-        } }, label)))), () => done(result));
-  });
-}
+export const choose = ({ title, text, choices }) => openDialog((close) => html`
+  <${Dialog} title=${title} onClose=${() => close(null)}>
+    <p class="ask-text">${text}</p>
+    <div class="row dialog-ways"><button type="button" class="button" data-first onClick=${() => close(null)}>${strings.cancel}</button>
+      ${choices.map(({ value, label, kind }) => html`<button key=${value} type="button" class=${`button ${kind ?? ''}`} onClick=${() => close(value)}>${label}</button>`)}</div>
+  <//>`);

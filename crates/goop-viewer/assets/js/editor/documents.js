@@ -11,6 +11,7 @@ import { freePath, isWithin, moved, nameOf } from './paths.js';
 const strings = {
   label: (name) => `Text of ${name}`,
   leave: 'Tab indents. Escape, then Tab leaves the text.',
+  missing: 'It is not on the disk. Somebody may have moved or deleted it.',
   tooLarge: 'This text is too large to be kept over a reload. Save it.',
   copy: (stem, n) => (n === 1 ? `${stem} my version` : `${stem} my version ${n}`),
 };
@@ -183,7 +184,7 @@ async function read(doc) {
     adopt(doc, await ask(doc.path.value));
   } catch (error) {
     doc.kind.value = 'failed';
-    doc.problem.value = error.message;
+    doc.problem.value = error.status === 404 ? strings.missing : error.message;
   }
 }
 
@@ -373,24 +374,13 @@ function saved(doc, text, etag) {
 
 /** A save met another version. */
 async function meet(doc, error) {
-  let theirs;
-  try {
-    theirs = JSON.parse(error.message);
-  } catch {
+  // A conflict says what is there; something else in the way (a folder, say) only says so.
+  if (error.data?.error !== 'conflict') {
     doc.problem.value = error.message;
     return;
   }
-  let { etag = '', content = '' } = theirs;
-  let isGone = false;
-  let binary = false;
-  // Nothing in it: an empty file, one that is no text, or none at all.
-  if (content === '') {
-    try {
-      ({ etag, content, binary } = await ask(doc.path.value));
-    } catch (failure) {
-      isGone = failure.status === 404;
-    }
-  }
+  const { etag = '', content = '', binary = false } = error.data;
+  const isGone = etag === '';
   doc.turn += 1;
   // Both wrote the same: there is nothing to decide.
   if (!isGone && !binary && content === textOf(doc)) {

@@ -2,8 +2,8 @@
 // text, shown the same way and never opened as text.
 
 import { el } from '../dom.js';
+import { Icon } from '../components/icon.js';
 import { html, signal, useEffect, useRef } from '../../vendor/ui.js';
-import { Icon } from './icons.js';
 import { addressOf, kindOf, nameOf, sizeText } from './paths.js';
 
 const strings = {
@@ -60,7 +60,7 @@ export function Preview({ site, onClose }) {
     <section class="ed-card look" aria-label=${strings.preview} data-testid="preview">
       <div class="ed-head">
         <h2 class="look-path" title=${path}>${path || strings.preview}</h2>
-        <button type="button" class="icon-button" aria-label=${strings.reload} title=${strings.reload} onClick=${reload}><${Icon} name="reload" /></button>
+        <button type="button" class="icon-button" aria-label=${strings.reload} title=${strings.reload} onClick=${reload}><${Icon} name="refresh" /></button>
         ${path && html`<a class="icon-button" href=${address} target="_blank" rel="noreferrer" aria-label=${strings.out} title=${strings.out}><${Icon} name="out" /></a>`}
         <button type="button" class="icon-button" aria-label=${strings.close} title=${strings.close} data-testid="preview-close" onClick=${onClose}><${Icon} name="close" /></button>
       </div>

@@ -1,18 +1,19 @@
 // The editor page: the files of the own site, their texts in tabs, and how the site looks beside them. This module puts the
 // parts together; they hold what is known (`site`, `documents`, `tree`) and how it is shown.
 
-import { get, post } from '../api.js';
-import { toast } from '../dom.js';
 import { listen } from '../events.js';
+import { rename as readdress } from '../navigate.js';
+import { loadSession, saveSplit, session, splitOf } from '../session.js';
+import { Icon } from '../components/icon.js';
+import { openMenu } from '../components/menu.js';
 import { failure } from '../components/parts.js';
+import { toast } from '../components/toast.js';
 import { effect, html, render, signal, useEffect, useRef } from '../../vendor/ui.js';
 import * as actions from './actions.js';
 import { Code, focusCode } from './code.js';
 import { Conflict } from './conflict.js';
 import * as documents from './documents.js';
-import { Icon } from './icons.js';
 import * as look from './look.js';
-import { closeMenu, openMenu } from './menu.js';
 import { addressOf, extensionOf, kindOf, nameOf } from './paths.js';
 import { Search } from './search.js';
 import * as site from './site.js';
@@ -77,22 +78,21 @@ const strings = {
   closeAll: 'Close all',
 };
 
-const LOOK_OPEN = 'editor-preview';
-const LOOK_SHARE = 'editor-preview-share';
+const LOOK_OPEN = 'editor:preview';
+/** What the widths are saved under on the peer. */
+const SIDE_SHARE = 'editor';
+const LOOK_SHARE = 'editor-preview';
 /** From this width on the preview is open unless somebody closed it, in pixels. */
 const ROOM = 1100;
 /** Milliseconds in which the list is not asked for again because somebody came back to the window. */
 const FRESH = 3000;
-/** Milliseconds from the end of a drag to its place in the settings. */
-const SETTLED = 400;
 
 /** What is seen on a small window: files, text or look. */
 const pane = signal('files');
 const side = signal('files');
 const sideShare = signal(20);
-const lookShare = signal(Number(localStorage.getItem(LOOK_SHARE)) || 34);
+const lookShare = signal(34);
 const lookOpen = signal(localStorage.getItem(LOOK_OPEN) ? localStorage.getItem(LOOK_OPEN) === 'true' : innerWidth >= ROOM);
-const address = signal('');
 
 function setLook(open) {
   lookOpen.value = open;
@@ -104,11 +104,13 @@ function toggleLook() {
   if (!lookOpen.value && pane.value === 'look') pane.value = 'text';
 }
 
-let settling = 0;
-function keepSide(value) {
-  clearTimeout(settling);
-  settling = setTimeout(() => post('/api/split-prefs', { key: 'editor', value }).catch((error) => toast(error.message)), SETTLED);
+/** A stored width counts while it is one the divider could have. */
+function restoreShare(share, key, least, most) {
+  const stored = splitOf(key);
+  if (stored >= least && stored <= most) share.value = stored;
 }
+
+const siteAddress = () => session.value?.site_url ?? '';
 
 async function openFile(path, place, withFocus = Boolean(place)) {
   pane.value = 'text';
@@ -118,55 +120,54 @@ async function openFile(path, place, withFocus = Boolean(place)) {
 
 // --- Menus ---
 
-const outside = (path) => open(addressOf(address.value, path), '_blank', 'noreferrer');
+const isMac = navigator.platform.startsWith('Mac');
+
+const outside = (path) => open(addressOf(siteAddress(), path), '_blank', 'noreferrer');
 
 const changes = (path) => [
-  { label: strings.rename, keys: 'F2', act: () => actions.rename(path) },
-  { label: strings.move, act: () => actions.move(path) },
-  { label: strings.copy, act: () => actions.copy(path) },
-  null,
-  { label: strings.remove, keys: 'Delete', bad: true, act: () => actions.remove(path) },
+  { text: strings.rename, icon: 'text', keys: 'F2', act: () => actions.rename(path) },
+  { text: strings.move, icon: 'folder', act: () => actions.move(path) },
+  { text: strings.copy, icon: 'copy', act: () => actions.copy(path) },
+  { text: strings.remove, icon: 'trash', keys: 'Del', bad: true, act: () => actions.remove(path) },
 ];
 
 function fileMenu(row, at) {
   const { path, folder } = row;
   const inside = [
-    { label: `${strings.newFile}…`, act: () => actions.newFile(path) },
-    { label: `${strings.newFolder}…`, act: () => actions.newFolder(path) },
-    { label: `${strings.upload}…`, act: () => actions.chooseFiles(path) },
+    { text: `${strings.newFile}…`, icon: 'new-file', act: () => actions.newFile(path) },
+    { text: `${strings.newFolder}…`, icon: 'new-folder', act: () => actions.newFolder(path) },
+    { text: `${strings.upload}…`, icon: 'upload', act: () => actions.chooseFiles(path) },
   ];
   const opening = [
-    { label: strings.open, keys: 'Enter', act: () => openFile(path, undefined, true) },
-    { label: strings.out, act: () => outside(path) },
+    { text: strings.open, icon: 'edit', keys: 'Enter', act: () => openFile(path, undefined, true) },
+    { text: strings.out, icon: 'out', act: () => outside(path) },
   ];
   const items = folder ? inside : opening;
-  openMenu(path === '' ? items : [...items, null, ...changes(path)], at, strings.more(row.name));
+  openMenu(at, strings.more(row.name), path === '' ? items : [...items, ...changes(path)]);
 }
 
 function textMenu(doc, at) {
   const path = doc.path.value;
   const others = documents.documents.value.filter((other) => other !== doc);
   const isText = doc.kind.value === 'text';
-  openMenu([
+  openMenu(at, strings.more(nameOf(path)), [
     ...(isText ? [
-      { label: strings.save, keys: 'Control+S', act: () => documents.save(doc) },
-      { label: strings.find, keys: 'Control+F', act: () => documents.search() },
-      ...(doc.dirty.value && doc.stale.value !== 'gone' ? [{ label: strings.revert, act: () => revert(doc) }] : []),
-      null,
+      { text: strings.save, icon: 'check', keys: isMac ? '⌘S' : 'Ctrl S', act: () => documents.save(doc) },
+      { text: strings.find, icon: 'search', keys: isMac ? '⌘F' : 'Ctrl F', act: () => documents.search() },
+      ...(doc.dirty.value && doc.stale.value !== 'gone' ? [{ text: strings.revert, icon: 'undo', act: () => revert(doc) }] : []),
     ] : []),
-    { label: strings.show, act: () => showInTree(path) },
-    { label: strings.out, act: () => outside(path) },
-    { label: strings.rename, act: () => actions.rename(path) },
-    { label: strings.move, act: () => actions.move(path) },
-    { label: strings.copy, act: () => actions.copy(path) },
-    { label: strings.remove, bad: true, act: () => actions.remove(path) },
-    null,
-    { label: strings.close, act: () => actions.close(doc) },
+    { text: strings.show, icon: 'home', act: () => showInTree(path) },
+    { text: strings.out, icon: 'out', act: () => outside(path) },
+    { text: strings.rename, icon: 'text', act: () => actions.rename(path) },
+    { text: strings.move, icon: 'folder', act: () => actions.move(path) },
+    { text: strings.copy, icon: 'copy', act: () => actions.copy(path) },
+    { text: strings.remove, icon: 'trash', bad: true, act: () => actions.remove(path) },
+    { text: strings.close, icon: 'close', act: () => actions.close(doc) },
     ...(others.length > 0 ? [
-      { label: strings.closeOthers, act: () => actions.close(...others) },
-      { label: strings.closeAll, act: () => actions.close(...others, doc) },
+      { text: strings.closeOthers, icon: 'close', act: () => actions.close(...others) },
+      { text: strings.closeAll, icon: 'close', act: () => actions.close(...others, doc) },
     ] : []),
-  ], at, strings.more(nameOf(path)));
+  ]);
 }
 
 async function revert(doc) {
@@ -213,8 +214,8 @@ function Files() {
   return html`
     <div class="ed-tools">
       <p class="ed-into small"><span class="muted">${strings.into}</span> <b title=${into || strings.site} data-testid="target">${nameOf(into) || strings.site}</b></p>
-      <${IconButton} icon="newFile" label=${strings.newFile} act=${() => actions.newFile(into)} />
-      <${IconButton} icon="newFolder" label=${strings.newFolder} act=${() => actions.newFolder(into)} />
+      <${IconButton} icon="new-file" label=${strings.newFile} act=${() => actions.newFile(into)} />
+      <${IconButton} icon="new-folder" label=${strings.newFolder} act=${() => actions.newFolder(into)} />
       <${IconButton} icon="upload" label=${strings.upload} act=${() => actions.chooseFiles(into)} />
       <${IconButton} icon="more" label=${strings.more(activeRow.name)} act=${(event) => fileMenu(activeRow, event.currentTarget)} aria-haspopup="menu" testid="tree-actions" />
     </div>
@@ -253,7 +254,7 @@ function Content({ doc }) {
   const kind = doc.kind.value;
   if (kind === 'failed') return html`<div class="empty" role="alert"><h2>${strings.fileFailed}</h2><p>${doc.problem.value}</p>
     <p><button type="button" class="button" onClick=${() => documents.show(doc)}>${strings.again}</button></p></div>`;
-  if (kind === 'binary') return html`<${look.Shown} doc=${doc} site=${address.value} />`;
+  if (kind === 'binary') return html`<${look.Shown} doc=${doc} site=${siteAddress()} />`;
   if (kind !== 'text') return html`<p class="muted ed-wait" role="status">${strings.readingFile}</p>`;
   if (doc.conflict.value && doc.comparing.value) return html`<${Conflict} doc=${doc} />`;
   return html`<${Remarks} doc=${doc} /><${Code} doc=${doc} />`;
@@ -287,7 +288,7 @@ function Work() {
         <span class="ed-gap"></span>
         ${doc?.kind.value === 'text' && html`<button type="button" class="button primary ed-save" aria-disabled=${String(!canSave)} data-testid="save" onClick=${() => documents.save(doc)}>${strings.save}</button>`}
         ${doc && html`<${IconButton} icon="more" label=${strings.more(nameOf(doc.path.value))} act=${(event) => textMenu(doc, event.currentTarget)} aria-haspopup="menu" testid="text-actions" />`}
-        <${IconButton} icon="look" label=${strings.preview} act=${toggleLook} aria-pressed=${String(lookOpen.value)} testid="preview-toggle" />
+        <${IconButton} icon="eye" label=${strings.preview} act=${toggleLook} aria-pressed=${String(lookOpen.value)} testid="preview-toggle" />
       </div>
       ${doc ? html`<div class="ed-panel" role="tabpanel" id=${PANEL} aria-labelledby=${tabId(doc)}><${Content} doc=${doc} /></div><${Foot} doc=${doc} />`
     : html`<div class="empty"><img src="/assets/images/mark.svg" alt="" /><h2>${strings.nothing}</h2><p>${strings.nothingText}</p></div>`}
@@ -311,13 +312,13 @@ function Editor() {
   const style = { '--side': `${sideShare.value}%`, '--look': `${lookShare.value}%` };
   return html`
     <div class="ed" ref=${box} data-pane=${pane.value} data-look=${String(withLook)} style=${style}>
-      <h1 class="visually-hidden">${strings.heading}</h1>
+      <h1 class="hidden">${strings.heading}</h1>
       <${Choice} label=${strings.panes} of="pane" value=${[['files', strings.all], ['text', strings.text], ['look', strings.preview]]} chosen=${pane.value} onChoose=${(name) => { pane.value = name; }} />
       <${Side} />
-      <${Split} label=${strings.withText} share=${sideShare} least=${14} most=${40} usual=${20} side="start" of=".ed" onDone=${keepSide} />
+      <${Split} label=${strings.withText} share=${sideShare} least=${14} most=${40} usual=${20} side="start" of=".ed" onDone=${(value) => saveSplit(SIDE_SHARE, value)} />
       <${Work} />
-      ${withLook && html`<${Split} label=${strings.withLook} share=${lookShare} least=${18} most=${60} usual=${34} side="end" of=".ed" onDone=${(value) => localStorage.setItem(LOOK_SHARE, String(value))} />
-        <${look.Preview} site=${address.value} onClose=${toggleLook} />`}
+      ${withLook && html`<${Split} label=${strings.withLook} share=${lookShare} least=${18} most=${60} usual=${34} side="end" of=".ed" onDone=${(value) => saveSplit(LOOK_SHARE, value)} />
+        <${look.Preview} site=${siteAddress()} onClose=${toggleLook} />`}
     </div>`;
 }
 
@@ -327,7 +328,7 @@ function Editor() {
 function followCurrent() {
   const path = documents.current.value?.path.value;
   const query = path ? `?path=${encodeURIComponent(path).replaceAll('%2F', '/')}` : '';
-  if (location.pathname === '/edit' && location.search !== query) history.replaceState(history.state, '', `/edit${query}`);
+  if (location.pathname === '/edit' && location.search !== query) readdress(`/edit${query}`);
   if (path && (kindOf(path) === 'page' || extensionOf(path) === 'svg')) look.page.value = path;
   if (look.page.value === '' || (site.state.value === 'ready' && !site.exists(look.page.value))) look.page.value = firstPage();
 }
@@ -351,11 +352,10 @@ function onKeyDown(event) {
 }
 
 async function begin(query) {
-  const [session] = await Promise.all([get('/api/session'), site.reload()]);
+  await Promise.all([session.value ?? loadSession(), site.reload()]);
   if (site.problem.value?.status === 401) throw site.problem.value;
-  address.value = session.site_url;
-  const share = session.split_prefs?.editor;
-  if (share >= 14 && share <= 40) sideShare.value = share;
+  restoreShare(sideShare, SIDE_SHARE, 14, 40);
+  restoreShare(lookShare, LOOK_SHARE, 18, 60);
   const wanted = query.get('path');
   const line = Number(query.get('line'));
   if (wanted) {
@@ -397,7 +397,6 @@ export function start(main, { query }) {
   return () => {
     end.abort();
     for (const stop of stops) stop();
-    closeMenu();
     documents.keep();
     render(null, main);
   };

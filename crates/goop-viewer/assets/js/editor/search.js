@@ -1,8 +1,8 @@
 // Search in the text files of the site; a result opens at its line.
 
 import { get } from '../api.js';
+import { Icon } from '../components/icon.js';
 import { html, signal, useEffect, useRef } from '../../vendor/ui.js';
-import { Icon } from './icons.js';
 import { kindOf, nameOf, parentOf } from './paths.js';
 
 const strings = {

@@ -43,7 +43,7 @@ export function Split({ label, share, least, most, usual, side, of, onDone }) {
   }
 
   return html`
-    <div class="split" role="separator" aria-orientation="vertical" tabindex="0" aria-label=${label}
+    <div class="ed-split" role="separator" aria-orientation="vertical" tabindex="0" aria-label=${label}
       aria-valuemin=${least} aria-valuemax=${most} aria-valuenow=${Math.round(share.value)}
       onPointerDown=${onPointerDown} onKeyDown=${onKeyDown} onDblClick=${() => finish(usual)}></div>`;
 }

@@ -1,7 +1,7 @@
 // The open files as tabs: arrows move, Delete closes, Alt with an arrow puts a tab elsewhere.
 
+import { Icon } from '../components/icon.js';
 import { html, useEffect, useRef } from '../../vendor/ui.js';
-import { Icon } from './icons.js';
 import { current, documents, shift, show } from './documents.js';
 import { kindOf, nameOf, parentOf } from './paths.js';
 
@@ -58,7 +58,7 @@ function Tab({ doc, twice, onClose }) {
       <${Icon} name=${kindOf(path)} />
       <span class="ed-tab-name">${nameOf(path)}</span>
       ${twice && html`<span class="muted small">${parentOf(path) || '/'}</span>`}
-      ${mark && html`<span class="visually-hidden">, ${mark}</span>`}
+      ${mark && html`<span class="hidden">, ${mark}</span>`}
       <span class="ed-tab-close" aria-hidden="true" title=${strings.close(nameOf(path))}
         onClick=${(event) => { event.stopPropagation(); onClose(doc); }}>
         ${doc.dirty.value && html`<span class="ed-tab-dot"></span>`}<${Icon} name="close" /></span>

@@ -1,8 +1,8 @@
 // The file tree: a tree for the keyboard and for screen readers that draws only the rows in sight, so that 20,000 files
 // scroll like twenty. It knows which row is active and which folders are open; what happens to files is the page's.
 
+import { Icon } from '../components/icon.js';
 import { computed, effect, html, signal, useEffect, useLayoutEffect, useRef } from '../../vendor/ui.js';
-import { Icon } from './icons.js';
 import { foldersOf, isWithin, kindOf, moved, parentOf } from './paths.js';
 import { childrenOf, isFolder } from './site.js';
 
@@ -71,7 +71,7 @@ const activeIndex = computed(() => {
 });
 
 const idOf = (index) => `tree-row-${index}`;
-const iconOf = (row) => (row.path === '' ? 'site' : row.folder ? 'folder' : kindOf(row.path));
+const iconOf = (row) => (row.path === '' ? 'home' : row.folder ? 'folder' : kindOf(row.path));
 
 function Row({ row, index, height, shown, over, onMenu }) {
   const isActive = index === activeIndex.value;

@@ -1,7 +1,7 @@
 // Files that are brought onto the site, one after the other, with how far they are. Going to another page does not stop them.
 
+import { toast } from '../components/toast.js';
 import { batch, computed, effect, signal } from '../../vendor/ui.js';
-import { toast } from '../dom.js';
 import { choose } from './dialog.js';
 import { freePath, join, nameOf, sizeText } from './paths.js';
 import { announce, exists, isFolder, reload } from './site.js';

@@ -1,7 +1,7 @@
 // What is being uploaded, and what could not be.
 
+import { Icon } from '../components/icon.js';
 import { html } from '../../vendor/ui.js';
-import { Icon } from './icons.js';
 import { nameOf } from './paths.js';
 import { drop, progress, retry, uploads } from './upload.js';
 
