@@ -46,12 +46,10 @@ impl Lab {
         ip(&format!("-n {} link set lo up", host.name))?;
         // An IPv6 address that is still being tried out becomes usable seconds later, and a browser takes that for a
         // change of network and drops what it was loading.
-        let quiet = host
-            .command("sysctl")
-            .args(["-qw", "net.ipv6.conf.default.accept_dad=0"])
-            .status()?;
-        if !quiet.success() {
-            bail!("`sysctl` failed: apt-get install procps");
+        let quiet = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+        let done = host.command("sh").args(["-c", quiet]).status()?;
+        if !done.success() {
+            bail!("the host's network could not be set up: {quiet}");
         }
         host.plug()?;
         host.set_address(&format!("10.55.0.{number}"))?;
