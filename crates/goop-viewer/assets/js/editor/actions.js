@@ -44,6 +44,9 @@ function checkNew(path) {
   if (site.exists(path)) throw new Error(strings.taken(nameOf(path)));
 }
 
+/** Says in a person's words that a name was taken meanwhile. */
+const orTaken = (done, path) => done.catch((error) => { throw error.status === 409 ? new Error(strings.taken(nameOf(path))) : error; });
+
 /** A folder as somebody wrote it. */
 const folderFrom = (text) => text.split('/').map((part) => part.trim()).filter(Boolean).join('/');
 
@@ -54,7 +57,7 @@ export const newFile = (folder) => ask({
   submit: async ({ name }) => {
     const path = join(folder, name);
     checkNew(path);
-    await site.makeFile(path).catch((error) => { throw error.status === 409 ? new Error(strings.taken(name)) : error; });
+    await orTaken(site.makeFile(path), path);
     tree.reveal(path);
     documents.open(path);
   },
@@ -67,7 +70,7 @@ export const newFolder = (folder) => ask({
   submit: async ({ name }) => {
     const path = join(folder, name);
     checkNew(path);
-    await site.makeFolder(path);
+    await orTaken(site.makeFolder(path), path);
     tree.reveal(path);
   },
 });
@@ -78,7 +81,7 @@ async function relocate(from, to) {
   if (isWithin(to, from)) throw new Error(strings.inItself);
   // What is being saved would arrive at the old place.
   await documents.settle(from);
-  await site.rename(from, to);
+  await orTaken(site.rename(from, to), to);
   documents.follow(from, to);
   tree.follow(from, to);
   tree.reveal(tree.active.value);
@@ -118,7 +121,7 @@ export const copy = (path) => ask({
     const to = join(folder, values.name);
     checkNew(to);
     if (isWithin(to, path) && site.isFolder(path)) throw new Error(strings.inItself);
-    await site.copy(path, to);
+    await orTaken(site.copy(path, to), to);
     tree.reveal(to);
     if (!site.isFolder(to)) documents.open(to);
   },

@@ -13,7 +13,7 @@ const strings = {
   out: 'Open in a tab of its own',
   close: 'Close the preview',
   noPage: 'There is no page to show yet. Make an index.html, and it appears here.',
-  notText: 'This file is no text, so it is shown and not opened.',
+  notText: 'This file is no text, or too large to edit, so it is only shown.',
   noPicture: 'Browsers cannot show this kind of file.',
 };
 

@@ -286,7 +286,7 @@ function Work() {
       <div class="ed-head">
         <${Tabs} onClose=${(closed) => actions.close(closed)} />
         <span class="ed-gap"></span>
-        ${doc?.kind.value === 'text' && html`<button type="button" class="button primary ed-save" aria-disabled=${String(!canSave)} data-testid="save" onClick=${() => documents.save(doc)}>${strings.save}</button>`}
+        ${doc && doc.kind.value !== 'binary' && html`<button type="button" class="button primary ed-save" aria-disabled=${String(!canSave)} data-testid="save" onClick=${() => documents.save(doc)}>${strings.save}</button>`}
         ${doc && html`<${IconButton} icon="more" label=${strings.more(nameOf(doc.path.value))} act=${(event) => textMenu(doc, event.currentTarget)} aria-haspopup="menu" testid="text-actions" />`}
         <${IconButton} icon="eye" label=${strings.preview} act=${toggleLook} aria-pressed=${String(lookOpen.value)} testid="preview-toggle" />
       </div>
@@ -367,6 +367,8 @@ async function begin(query) {
 
 /** Shows the editor in `main`; gives back how to leave. */
 export function start(main, { query }) {
+  // What was shown last does not flash up before what is asked for.
+  if (query.get('path')) documents.current.value = documents.find(query.get('path')) ?? null;
   main.replaceChildren();
   render(html`<${Editor} />`, main);
   let seen = Date.now();
@@ -382,14 +384,14 @@ export function start(main, { query }) {
   addEventListener('focus', lookAgain, { signal: until });
   document.addEventListener('visibilitychange', lookAgain, { signal: until });
   const stops = [
-    site.follow(), effect(followCurrent),
+    site.follow(),
     site.watch((paths) => {
       documents.checkAll(paths);
       look.reload();
     }),
     listen(({ topic }) => { if (topic === 'reset') lookAgain(); }),
   ];
-  begin(query).catch((error) => {
+  begin(query).then(() => until.aborted || stops.push(effect(followCurrent)), (error) => {
     if (until.aborted) return;
     render(null, main);
     main.replaceChildren(failure(error));

@@ -22,7 +22,8 @@ function Tab({ doc, twice, onClose }) {
   const isCurrent = current.value === doc;
   useEffect(() => {
     if (isCurrent) node.current.scrollIntoView({ block: 'nearest', inline: 'nearest' });
-  }, [isCurrent]);
+    // Its place changes with what stands beside the tabs, too.
+  }, [isCurrent, path, doc.kind.value]);
 
   const others = documents.value;
   const place = others.indexOf(doc);
