@@ -359,6 +359,10 @@ async fn answer(shared: &Arc<Shared>, kind: Listener, request: Request<Incoming>
             StatusCode::MISDIRECTED_REQUEST,
             "this address is not served here: open the link that was printed when the peer started",
         ),
+        // The pages ask for it to see whether names below `localhost` resolve; it says nothing but that.
+        Caller::Refused(Refusal::ForeignOrigin) if request.uri().path() == "/favicon.ico" => {
+            StatusCode::NO_CONTENT.into_response_empty()
+        }
         Caller::Refused(Refusal::ForeignOrigin) => error(
             StatusCode::FORBIDDEN,
             "forbidden: another site may not use this peer",

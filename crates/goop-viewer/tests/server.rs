@@ -1047,3 +1047,42 @@ fn dechunk(mut body: &[u8]) -> Vec<u8> {
         body = &body[end + 4 + len..];
     }
 }
+
+/// What the pages ask a site's origin to see whether its name resolves: no error in the console, and no more than that.
+#[tokio::test]
+async fn the_probe_of_origins_is_answered_and_nothing_else() {
+    let alice = alice().await;
+    let session = alice.read("/api/session").await;
+    let probe = session["probe_url"].as_str().unwrap().to_owned();
+    let host = probe
+        .trim_start_matches("http://")
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    let from_elsewhere = [
+        format!("Host: {host}"),
+        "Sec-Fetch-Site: cross-site".to_owned(),
+        "Sec-Fetch-Mode: no-cors".to_owned(),
+        "Sec-Fetch-Dest: empty".to_owned(),
+    ];
+    assert_eq!(
+        alice
+            .send("GET", "/favicon.ico", &from_elsewhere, b"")
+            .await
+            .status,
+        204
+    );
+    for path in [
+        "/",
+        "/api/self",
+        &format!("/p/{}/", host.split('.').next().unwrap()),
+    ] {
+        assert_eq!(
+            alice.send("GET", path, &from_elsewhere, b"").await.status,
+            403,
+            "{path}"
+        );
+    }
+    alice.end().await;
+}
