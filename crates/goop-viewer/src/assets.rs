@@ -1,5 +1,6 @@
 //! The pages: files embedded in the binary.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
 use crate::reply::not_found;
 
@@ -26,6 +28,38 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self' http://*.localhost:*; font-src 'self'; frame-src http://*.localhost:* http://127.0.0.1:*; \
      manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The styles in the order they are joined: a browser asks for them once.
+const STYLES: [&str; 13] = [
+    "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "visiting", "self", "logs",
+    "topology", "docs", "editor",
+];
+/// Where the joined styles are.
+const JOINED: &str = "pages.css";
+
+static JOINED_STYLES: LazyLock<(Vec<u8>, [u8; 32])> = LazyLock::new(|| {
+    let files = STYLES
+        .iter()
+        .filter_map(|name| Assets::get(&format!("css/{name}.css")));
+    let joined = files.fold(Vec::new(), |mut joined, file| {
+        joined.extend_from_slice(&file.data);
+        joined
+    });
+    let hash = Sha256::digest(&joined).into();
+    (joined, hash)
+});
+
+/// A file's bytes and their hash.
+fn find(path: &str) -> Option<(Cow<'static, [u8]>, [u8; 32])> {
+    if path == JOINED {
+        let (bytes, hash) = &*JOINED_STYLES;
+        return Some((Cow::Borrowed(bytes), *hash));
+    }
+    Assets::get(path).map(|file| {
+        let hash = file.metadata.sha256_hash();
+        (file.data, hash)
+    })
+}
 
 /// Below this, packing costs more than it saves.
 const MIN_PACKED: usize = 1_024;
@@ -52,7 +86,7 @@ fn packed(path: &str, bytes: &[u8]) -> Option<Bytes> {
 
 /// A file of the pages, by its path below `assets/`.
 pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
-    let Some(file) = Assets::get(path) else {
+    let Some((bytes, hash)) = find(path) else {
         return not_found();
     };
     let kind = goop_site::types::by_extension(
@@ -63,20 +97,20 @@ pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
         .get(ACCEPT_ENCODING)
         .is_some_and(goop_site::respond::accepts_gzip);
     let gzip = (accepted && kind.is_some_and(goop_site::types::is_compressible))
-        .then(|| packed(path, &file.data))
+        .then(|| packed(path, &bytes))
         .flatten();
     let mark = if gzip.is_some() { "-gz" } else { "" };
-    let etag = format!("\"{}{mark}\"", hex(&file.metadata.sha256_hash()[..16]));
+    let etag = format!("\"{}{mark}\"", hex(&hash[..16]));
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok());
     let unchanged = known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag));
     let is_packed = gzip.is_some();
-    let body = match (gzip, file.data) {
+    let body = match (gzip, bytes) {
         _ if unchanged => Body::empty(),
         (Some(gzip), _) => Body::from(gzip),
-        (None, std::borrow::Cow::Borrowed(bytes)) => Body::from(bytes),
-        (None, std::borrow::Cow::Owned(bytes)) => Body::from(bytes),
+        (None, Cow::Borrowed(bytes)) => Body::from(bytes),
+        (None, Cow::Owned(bytes)) => Body::from(bytes),
     };
     let mut response = Response::new(body);
     if unchanged {
@@ -117,4 +151,21 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_style_is_joined() {
+        let mut files: Vec<String> = Assets::iter()
+            .filter_map(|path| Some(path.strip_prefix("css/")?.strip_suffix(".css")?.to_owned()))
+            .collect();
+        files.sort();
+        let mut listed = STYLES.map(str::to_owned).to_vec();
+        listed.sort();
+        assert_eq!(files, listed);
+        assert!(JOINED_STYLES.0.starts_with(b"/* Every colour"));
+    }
 }
