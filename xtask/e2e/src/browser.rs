@@ -1,5 +1,9 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
+mod find;
+mod keyboard;
+mod person;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,9 +29,11 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
     runtime.block_on(async {
         let folder = script["folder"].as_str().context("folder")?.to_owned();
         let _driver = Driver::start(&folder)?;
-        let client = connect(&folder).await?;
+        let client = connect(&folder, script["phone"] == true).await?;
         let done = match script["part"].as_str() {
             Some("live") => live(&client, &script).await,
+            Some("person") => person::uses_every_page(&client, &script).await,
+            Some("keyboard") => keyboard::uses_every_page(&client, &script).await,
             _ => hostile(&client, &script).await,
         };
         if done.is_err() {
@@ -80,16 +86,20 @@ impl Drop for Driver {
     }
 }
 
-async fn connect(folder: &str) -> Result<Client> {
+/// Starts the browser: a window of a desktop, or a phone with its touch screen.
+async fn connect(folder: &str, phone: bool) -> Result<Client> {
+    let mut options = json!({ "args": [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,800",
+        format!("--user-data-dir={folder}/chromium"),
+    ] });
+    if phone {
+        let screen =
+            json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true, "mobile": true });
+        options["mobileEmulation"] = json!({ "deviceMetrics": screen });
+    }
     let mut capabilities = Capabilities::new();
-    capabilities.insert(
-        "goog:chromeOptions".to_owned(),
-        json!({ "args": [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            format!("--user-data-dir={folder}/chromium"),
-        ] }),
-    );
+    capabilities.insert("goog:chromeOptions".to_owned(), options);
     let deadline = Instant::now() + SOON;
     loop {
         let tried = ClientBuilder::new(hyper_connector())

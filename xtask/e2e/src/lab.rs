@@ -86,6 +86,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// A host that is there already, for a program that runs on another one.
+    pub(crate) fn existing(number: u8) -> Self {
+        Self {
+            name: format!("h{number}"),
+            number,
+        }
+    }
+
     /// A command that runs on this host.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");

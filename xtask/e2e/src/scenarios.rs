@@ -100,5 +100,16 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("IPv6 only", Kind::Net, net::only_v6),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
+        scenario("a person uses every page", Kind::Browser, pages::person),
+        scenario(
+            "a person uses every page on a phone",
+            Kind::Browser,
+            pages::phone,
+        ),
+        scenario(
+            "every page by keyboard alone",
+            Kind::Browser,
+            pages::keyboard,
+        ),
     ]
 }

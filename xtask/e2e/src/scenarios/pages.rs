@@ -64,3 +64,39 @@ pub(super) fn hostile(lab: &Lab) -> Result<()> {
     });
     drive(lab, &ada, &script)
 }
+
+/// A person at a desk.
+pub(super) fn person(lab: &Lab) -> Result<()> {
+    used(lab, "person", false)
+}
+
+/// The same person with a phone.
+pub(super) fn phone(lab: &Lab) -> Result<()> {
+    used(lab, "person", true)
+}
+
+/// Somebody without a mouse.
+pub(super) fn keyboard(lab: &Lab) -> Result<()> {
+    used(lab, "keyboard", false)
+}
+
+/// Ada with two neighbours, and a file in her site that is long enough to scroll.
+fn used(lab: &Lab, part: &str, phone: bool) -> Result<()> {
+    let (ada, sample) = pair(lab, "sample")?;
+    let mut hedy = Peer::new(lab, &lab.host(3)?, "Hedy")?;
+    hedy.start()?;
+    ada.wait_here(&hedy.id()?, SOON)?;
+    let lines: Vec<String> = (1..=400)
+        .map(|line| format!("line number {line}"))
+        .collect();
+    fs::write(
+        ada.dir.join("site/long.txt"),
+        lines.join("\n").replace("number 321", "with the needle"),
+    )?;
+    let script = json!({
+        "part": part, "phone": phone, "link": ada.link()?, "own": ada.id()?, "site": ada.dir.join("site"),
+        "neighbour": { "host": 2, "origin": sample.origin()?, "token": sample.token()? },
+        "folder": lab.folder(),
+    });
+    drive(lab, &ada, &script)
+}

@@ -44,6 +44,7 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
       return next;
     });
     setErrors(({ [key]: gone, ...rest }) => rest);
+    setProblem('');
   }
 
   function show(found, text) {
@@ -63,7 +64,7 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
       const found = Object.fromEntries((error.data?.errors ?? []).map(({ field, message }) => [field, message]));
       const inForm = Object.keys(found).filter((key) => key in stored);
       const others = Object.entries(found).filter(([key]) => !(key in stored)).map(([key, text]) => `${key}: ${text}`);
-      show(found, others.join(' ') || (inForm.length ? strings.wrong(inForm.length) : error.message));
+      show(found, others.join(' ') || (inForm.length ? '' : error.message));
     }
     setSaving(false);
   }
@@ -72,7 +73,7 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
     event?.preventDefault();
     if (!dirty || saving) return;
     const found = Object.fromEntries(Object.entries(edits).map(([key, value]) => [key, check(key, value)]).filter(([, text]) => text));
-    if (Object.keys(found).length) show(found, strings.wrong(Object.keys(found).length));
+    if (Object.keys(found).length) show(found, '');
     else push(edits, Object.fromEntries(Object.keys(edits).filter((key) => !lost(key)).map((key) => [key, stored[key]])));
   }
 
@@ -85,7 +86,8 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
 
   const value = (key) => (key in edits ? edits[key] : stored[key]);
   const canUndo = dirty > 0 || (before !== null && Object.keys(before).length > 0);
-  return { value, set, edits, errors, problem, saving, dirty, submit, undo, canUndo, form };
+  const wrong = Object.keys(errors).filter((key) => key in stored).length;
+  return { value, set, edits, errors, problem: problem || (wrong > 0 ? strings.wrong(wrong) : ''), saving, dirty, submit, undo, canUndo, form };
 }
 
 /** Save and Undo, dimmed until something changes. Ctrl-S saves, too. */

@@ -8,7 +8,7 @@ import { mount } from '../components/mount.js';
 import { Empty, Offline } from '../components/states.js';
 import { Tabs } from '../components/tabs.js';
 import { html, signal } from '../../vendor/ui.js';
-import { go } from '../navigate.js';
+import { go, rename } from '../navigate.js';
 
 export const title = 'Visiting';
 export const wide = true;
@@ -53,6 +53,8 @@ function Visiting({ tabs }) {
   const change = (next) => {
     sessionStorage.setItem(KEY, JSON.stringify(next.ids));
     sessionStorage.setItem(CURRENT, next.current ?? '');
+    // The address follows, or a reload would bring back what it named first.
+    rename(next.current ? `/view?open=${next.current}` : '/view');
     tabs.value = next;
   };
   const choose = (id) => change({ ids, current: id, frames: frames.some((frame) => frame.id === id) ? frames : [...frames, { id, turn: 0 }] });
