@@ -106,10 +106,5 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Browser,
             pages::phone,
         ),
-        scenario(
-            "every page by keyboard alone",
-            Kind::Browser,
-            pages::keyboard,
-        ),
     ]
 }
