@@ -1,6 +1,7 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
 mod find;
+mod keyboard;
 mod person;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
         let done = match script["part"].as_str() {
             Some("live") => live(&client, &script).await,
             Some("person") => person::uses_every_page(&client, &script).await,
+            Some("keyboard") => keyboard::uses_every_page(&client, &script).await,
             _ => hostile(&client, &script).await,
         };
         if done.is_err() {

@@ -106,5 +106,10 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Browser,
             pages::phone,
         ),
+        scenario(
+            "every page by keyboard alone",
+            Kind::Browser,
+            pages::keyboard,
+        ),
     ]
 }

@@ -75,6 +75,11 @@ pub(super) fn phone(lab: &Lab) -> Result<()> {
     used(lab, "person", true)
 }
 
+/// Somebody without a mouse.
+pub(super) fn keyboard(lab: &Lab) -> Result<()> {
+    used(lab, "keyboard", false)
+}
+
 /// Ada with two neighbours, and a file in her site that is long enough to scroll.
 fn used(lab: &Lab, part: &str, phone: bool) -> Result<()> {
     let (ada, sample) = pair(lab, "sample")?;

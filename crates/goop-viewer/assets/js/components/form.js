@@ -78,6 +78,7 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
   }
 
   function undo() {
+    if (saving) return;
     if (dirty) {
       setEdits({});
       show({}, '');
@@ -90,14 +91,14 @@ export function useForm({ name, stored, send, check = () => '', lost = () => fal
   return { value, set, edits, errors, problem: problem || (wrong > 0 ? strings.wrong(wrong) : ''), saving, dirty, submit, undo, canUndo, form };
 }
 
-/** Save and Undo, dimmed until something changes. Ctrl-S saves, too. */
+/** Save and Undo, dimmed until something changes. Ctrl-S saves, too. A dimmed button keeps the focus of who just pressed it. */
 export function SaveBar({ form }) {
   const state = form.problem || (form.dirty ? strings.changed(form.dirty) : form.canUndo ? strings.saved : '');
   return html`<div class="save-bar" data-dirty=${form.dirty > 0}>
     <p role="status" class=${form.problem ? 'field-error' : 'small muted'}>${form.problem && html`<${Icon} name="error" />`}${state}</p>
     <div class="row">
-      <button type="button" class="button" disabled=${!form.canUndo || form.saving} onClick=${form.undo}><${Icon} name="undo" />${form.dirty || !form.canUndo ? strings.undo : strings.undoSave}</button>
-      <button type="submit" class="button primary" disabled=${!form.dirty || form.saving}>${form.saving ? strings.saving : strings.save}</button>
+      <button type="button" class="button" aria-disabled=${String(!form.canUndo || form.saving)} onClick=${form.undo}><${Icon} name="undo" />${form.dirty || !form.canUndo ? strings.undo : strings.undoSave}</button>
+      <button type="submit" class="button primary" aria-disabled=${String(!form.dirty || form.saving)}>${form.saving ? strings.saving : strings.save}</button>
     </div>
   </div>`;
 }

@@ -100,7 +100,7 @@ function Crop({ file, onClose }) {
     ${error && html`<p class="field-error" role="alert">${error}</p>`}
     <div class="row dialog-ways">
       <button type="button" class="button" onClick=${() => onClose(false)}>${strings.cancel}</button>
-      <button type="button" class="button primary" disabled=${!image || busy} onClick=${save}>${busy ? strings.saving : strings.save}</button>
+      <button type="button" class="button primary" aria-disabled=${String(!image || busy)} onClick=${() => image && !busy && save()}>${busy ? strings.saving : strings.save}</button>
     </div>
   <//>`;
 }

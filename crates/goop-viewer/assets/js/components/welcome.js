@@ -32,6 +32,7 @@ function Welcome({ me, onClose }) {
   const [turn, setTurn] = useState(me.avatar_hash);
   async function save(event) {
     event.preventDefault();
+    if (busy) return;
     if (!name.trim()) {
       setError(strings.needed);
       return;
@@ -60,7 +61,7 @@ function Welcome({ me, onClose }) {
         <div><${PictureButton} text=${strings.picture} onDone=${() => setTurn(Date.now())} /><p class="hint">${strings.optional}</p></div></div>
       <div class="row dialog-ways">
         <button type="button" class="button" onClick=${later}>${strings.later}</button>
-        <button type="submit" class="button primary" disabled=${busy}>${busy ? strings.saving : strings.save}</button>
+        <button type="submit" class="button primary" aria-disabled=${String(busy)}>${busy ? strings.saving : strings.save}</button>
       </div>
     </form>
   <//>`;

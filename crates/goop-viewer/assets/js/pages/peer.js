@@ -66,7 +66,7 @@ function Peer({ id }) {
       <div class="row">
         <a class="button primary" ...${siteLink(id)}><${Icon} name="visit" />${strings.visit}</a>
         <a class="button" href=${`/p/${id}/`} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.tab}</a>
-        <button type="button" class="button" disabled=${busy} onClick=${check}><${Icon} name="refresh" />${strings.check}</button>
+        <button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" />${strings.check}</button>
         <button type="button" class="button toggle" aria-pressed=${String(peer.favorite)} onClick=${() => setFavorite(peer, !peer.favorite)}>
           <${Icon} name=${peer.favorite ? 'starred' : 'star'} />${strings.favorite}</button>
         <button type="button" class="button quiet" onClick=${() => copyLink(peer)}><${Icon} name="copy" />${strings.copy}</button>

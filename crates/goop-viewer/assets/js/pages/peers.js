@@ -93,7 +93,7 @@ function Check() {
     await post('/api/peers/probe').then((rows) => replaceAll(rows ?? []), toastError);
     setBusy(false);
   };
-  return html`<button type="button" class="button" disabled=${busy} onClick=${check}><${Icon} name="refresh" />${busy ? strings.checking : strings.check}</button>`;
+  return html`<button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" />${busy ? strings.checking : strings.check}</button>`;
 }
 
 function Peers() {

@@ -116,7 +116,7 @@ function Restart({ onDone }) {
   }
   return html`<section class="note warn stack-tight waiting" aria-label=${strings.restart}>
     <div class="row spread"><div><strong>${strings.restartTitle(waiting.value.length)}</strong><p class="small">${strings.restartText}</p></div>
-      <button type="button" class="button" disabled=${busy} onClick=${act}><${Icon} name="restart" />${strings.restart}</button></div>
+      <button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || act()}><${Icon} name="restart" />${strings.restart}</button></div>
     ${busy && html`<${Progress} label=${strings.restarting} />`}
     ${error && html`<p class="field-error" role="alert">${error}</p>`}
   </section>`;
@@ -193,8 +193,8 @@ function Data() {
   }
   return html`<${Section} id="data" heading=${strings.data} text=${strings.dataText}>
     <div class="row ways">
-      <div><button type="button" class="button" disabled=${busy} onClick=${exportSite}><${Icon} name="download" />${strings.export}</button><p class="hint">${strings.exportHint}</p></div>
-      <div><button type="button" class="button" disabled=${busy} onClick=${() => input.current.click()}><${Icon} name="upload" />${strings.import}</button><p class="hint">${strings.importHint}</p>
+      <div><button type="button" class="button" aria-disabled=${String(Boolean(busy))} onClick=${() => busy || exportSite()}><${Icon} name="download" />${strings.export}</button><p class="hint">${strings.exportHint}</p></div>
+      <div><button type="button" class="button" aria-disabled=${String(Boolean(busy))} onClick=${() => busy || input.current.click()}><${Icon} name="upload" />${strings.import}</button><p class="hint">${strings.importHint}</p>
         <input ref=${input} type="file" accept=".zip,application/zip" hidden onChange=${importSite} /></div>
     </div>
     ${busy && html`<${Progress} ...${busy} />`}
