@@ -88,14 +88,14 @@ impl<'a> Page<'a> {
     ) -> Result<()> {
         self.wait(&format!("a press on the {role} “{name}”"), async || {
             let found = self.now(inside, role, name).await?;
-            self.into_sight(&found).await?;
+            self.bring_in_sight(&found).await?;
             Ok(found.click().await?)
         })
         .await
     }
 
     /// Scrolls to it as a person does: only when something covers it, or it is out of sight.
-    async fn into_sight(&self, found: &Element) -> Result<()> {
+    async fn bring_in_sight(&self, found: &Element) -> Result<()> {
         let script = "const [node] = arguments; const { left, top, width, height } = node.getBoundingClientRect(); \
             const at = node.getRootNode().elementFromPoint(left + width / 2, top + height / 2); \
             if (!node.contains(at)) node.scrollIntoView({ block: 'center' });";
@@ -110,7 +110,7 @@ impl<'a> Page<'a> {
             let script = "const [node] = arguments; const root = node.getRootNode(); \
                 return root.activeElement === node && (node.value === '' || getSelection().toString() === node.value)";
             let field = self.now(None, role, name).await?;
-            self.into_sight(&field).await?;
+            self.bring_in_sight(&field).await?;
             field.click().await?;
             self.chord(&[Key::Control], "a").await?;
             let marked = self.client.execute(script, vec![json!(field)]).await?;
