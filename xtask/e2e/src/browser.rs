@@ -1,5 +1,10 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
+mod devtools;
+mod find;
+mod only_text;
+mod three_tabs;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -28,6 +33,8 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
         let client = connect(&folder).await?;
         let done = match script["part"].as_str() {
             Some("live") => live(&client, &script).await,
+            Some("only text") => only_text::run(&client, &script).await,
+            Some("three tabs") => three_tabs::run(&client, &script).await,
             _ => hostile(&client, &script).await,
         };
         if done.is_err() {
@@ -280,6 +287,16 @@ async fn picture(client: &Client, folder: &str, page: &str) -> Result<()> {
             )?;
         }
     }
+    Ok(())
+}
+
+/// A picture of the page as it is now, if somebody wants to look.
+async fn picture_now(client: &Client, folder: &str, name: &str) -> Result<()> {
+    if folder.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(format!("{folder}/{name}.png"), client.screenshot().await?)?;
     Ok(())
 }
 

@@ -5,7 +5,9 @@ mod exposure;
 mod keeping;
 mod lan;
 mod net;
+mod only_text;
 mod pages;
+mod three_tabs;
 
 use crate::{Kind, Scenario};
 
@@ -100,5 +102,15 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("IPv6 only", Kind::Net, net::only_v6),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
+        scenario(
+            "a hostile neighbour is only text",
+            Kind::Browser,
+            only_text::only_text,
+        ),
+        scenario(
+            "three tabs stay complete",
+            Kind::Browser,
+            three_tabs::three_tabs,
+        ),
     ]
 }
