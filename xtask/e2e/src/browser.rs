@@ -91,7 +91,8 @@ async fn connect(folder: &str) -> Result<Client> {
     let mut capabilities = Capabilities::new();
     capabilities.insert(
         "goog:chromeOptions".to_owned(),
-        json!({ "args": [
+        // Chromedriver lets sites open windows; people's browsers do not.
+        json!({ "excludeSwitches": ["disable-popup-blocking"], "args": [
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             format!("--user-data-dir={folder}/chromium"),

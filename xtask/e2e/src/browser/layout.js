@@ -9,7 +9,8 @@ function wrong() {
   if (!root || !document.getElementById('main')) return found;
   const width = root.clientWidth;
   if (root.scrollWidth > width) {
-    const widest = [...document.body.querySelectorAll('*')].filter((node) => node.getBoundingClientRect().right > width + EDGE && !scrolled(node));
+    const reach = (node) => Math.max(node.getBoundingClientRect().right, node.getBoundingClientRect().left + node.scrollWidth);
+    const widest = [...document.body.querySelectorAll('*')].filter((node) => reach(node) > width + EDGE && !scrolled(node)).reverse();
     found.push(`the page is ${root.scrollWidth} px wide in ${width}: ${widest.slice(0, 3).map(shown).join(' | ')}`);
   }
   for (const node of document.querySelectorAll('a[href], button, input, select, [role="tab"], h1, h2, td, th')) {

@@ -45,13 +45,13 @@ fn names() -> Vec<(String, &'static str)> {
 
 /// What a hostile site tries from inside its frame; all of it is refused.
 const TRIES: &str = "const marker = 'http://10.55.0.1:7777/pwned';
-const tries = [() => alert('pwned'), () => confirm('pwned'), () => open(marker), () => { top.location = marker; }, () => fetch(marker).catch(() => {}),
-  () => { new Image().src = marker; }, () => { parent.document.title = 'pwned'; }, () => parent.postMessage({ topic: 'peer:gone', state: 'lost' }, '*'),
+const tries = [() => alert('pwned'), () => confirm('pwned'), () => open(`${marker}-open`), () => { top.location = `${marker}-top`; }, () => fetch(`${marker}-fetch`).catch(() => {}),
+  () => { new Image().src = `${marker}-image`; }, () => { parent.document.title = 'pwned'; }, () => parent.postMessage({ topic: 'peer:gone', state: 'lost' }, '*'),
   () => { new BroadcastChannel('goop2-events').postMessage({ state: 'lost' }); }, () => { history.pushState({}, '', '?pwned'); }];
 for (const act of tries) { try { act(); } catch {} }
 document.title = '<pwned-mark>';
 document.documentElement.dataset.tried = 'all';
-const out = document.createElement('iframe'); out.src = marker; document.body.append(out);
+const out = document.createElement('iframe'); out.src = `${marker}-frame`; document.body.append(out);
 ";
 
 /// A folder with a name, an address, a broken picture and a hostile site.

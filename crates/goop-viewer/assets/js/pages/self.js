@@ -84,7 +84,7 @@ function Card({ me, paths, template, again }) {
   return html`<section class="card stack me-card">
     <div class="row identity">
       <img class="avatar huge" src=${`/api/avatar?v=${turn}`} alt=${strings.picture} />
-      <div class="who stack-tight"><p class="me-name">${plain(me.label)}</p><p class="muted">${me.email || strings.noEmail}</p>
+      <div class="who stack-tight"><p class="me-name few-lines" title=${plain(me.label)}>${plain(me.label)}</p><p class="muted few-lines">${me.email || strings.noEmail}</p>
         <div class="row"><${PictureButton} text=${strings.change} onDone=${() => { renew(strings.changed); again(); }} />
           <button type="button" class="button quiet bad" onClick=${remove}>${strings.remove}</button></div></div>
     </div>

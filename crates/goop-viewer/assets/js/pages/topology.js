@@ -142,11 +142,11 @@ const Drawing = memo(DrawingNow);
 
 function About({ peer, self }) {
   if (!peer) {
-    return html`<section class="card stack-tight" aria-label=${strings.about}><h2>${self.label || strings.me}</h2>
+    return html`<section class="card stack-tight" aria-label=${strings.about}><h2 class="few-lines">${self.label || strings.me}</h2>
       <dl class="facts"><dt>${strings.facts.uptime}</dt><dd>${self.uptime}</dd><dt>${strings.facts.streams}</dt><dd>${self.streams ?? 0}</dd><dt>${strings.facts.id}</dt><dd class="mono">${self.id}</dd></dl>
       <p class="small muted">${strings.choose}</p></section>`;
   }
-  return html`<section class="card stack-tight" aria-label=${strings.about} aria-live="polite"><h2>${peer.label}</h2>
+  return html`<section class="card stack-tight" aria-label=${strings.about} aria-live="polite"><h2 class="few-lines" title=${peer.label}>${peer.label}</h2>
     <dl class="facts">
       <dt>${strings.facts.connection}</dt><dd>${kindText(peer)}</dd>
       <dt>${strings.facts.reachable}</dt><dd>${yesNo(peer.reachable)}</dd>
