@@ -13,4 +13,7 @@ for (const frame of document.querySelectorAll('iframe')) {
   const { pathname, origin } = new URL(frame.src);
   if (origin === location.origin && !pathname.startsWith('/p/')) found.push(`a frame of ${frame.src}`);
 }
+// Own files and lines are shown as they are, each in a box of its own; names of others stand in the middle of sentences.
+const turned = document.body?.textContent.match(/.{0,20}[\u202a-\u202e\u2066-\u2069]/u);
+if (turned && !/^\/(edit|logs)/.test(location.pathname)) found.push(`what follows a name is turned around: ${turned[0]}`);
 return found;
