@@ -1,8 +1,12 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
+mod devtools;
 mod find;
 mod keyboard;
+mod only_text;
 mod person;
+mod seek;
+mod three_tabs;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +38,8 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("live") => live(&client, &script).await,
             Some("person") => person::uses_every_page(&client, &script).await,
             Some("keyboard") => keyboard::uses_every_page(&client, &script).await,
+            Some("only text") => only_text::run(&client, &script).await,
+            Some("three tabs") => three_tabs::run(&client, &script).await,
             _ => hostile(&client, &script).await,
         };
         if done.is_err() {
@@ -88,7 +94,8 @@ impl Drop for Driver {
 
 /// Starts the browser: a window of a desktop, or a phone with its touch screen.
 async fn connect(folder: &str, phone: bool) -> Result<Client> {
-    let mut options = json!({ "args": [
+    // Chromedriver lets sites open windows; people's browsers do not.
+    let mut options = json!({ "excludeSwitches": ["disable-popup-blocking"], "args": [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,800",
         format!("--user-data-dir={folder}/chromium"),
@@ -290,6 +297,16 @@ async fn picture(client: &Client, folder: &str, page: &str) -> Result<()> {
             )?;
         }
     }
+    Ok(())
+}
+
+/// A picture of the page as it is now, if somebody wants to look.
+async fn picture_now(client: &Client, folder: &str, name: &str) -> Result<()> {
+    if folder.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(format!("{folder}/{name}.png"), client.screenshot().await?)?;
     Ok(())
 }
 

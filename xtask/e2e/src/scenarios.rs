@@ -5,7 +5,9 @@ mod exposure;
 mod keeping;
 mod lan;
 mod net;
+mod only_text;
 mod pages;
+mod three_tabs;
 
 use crate::{Kind, Scenario};
 
@@ -110,6 +112,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "every page by keyboard alone",
             Kind::Browser,
             pages::keyboard,
+        ),
+        scenario(
+            "a hostile neighbour is only text",
+            Kind::Browser,
+            only_text::only_text,
+        ),
+        scenario(
+            "three tabs stay complete",
+            Kind::Browser,
+            three_tabs::three_tabs,
         ),
     ]
 }

@@ -1,4 +1,4 @@
-// Words for times and sizes.
+// Words for times and sizes, and texts of others as they are shown.
 
 import { signal } from '../vendor/ui.js';
 
@@ -10,6 +10,9 @@ const strings = {
   never: 'a while ago',
   units: ['bytes', 'KB', 'MB', 'GB'],
 };
+
+/** Longest name that is shown, in characters; the own one may have as many. */
+const MAX_NAME = 200;
 
 /** Milliseconds between two looks at the clock. */
 const TICK = 30_000;
@@ -32,4 +35,10 @@ export function size(bytes) {
   const step = bytes < 1 ? 0 : Math.min(strings.units.length - 1, Math.floor(Math.log(bytes) / Math.log(1024)));
   const value = bytes / 1024 ** step;
   return `${step === 0 || value >= 10 ? Math.round(value) : value.toFixed(1)} ${strings.units[step]}`;
+}
+
+/** A text of somebody else as it is shown: one line, nothing that turns around what stands beside it, not without end. */
+export function plain(text, most = MAX_NAME) {
+  const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').replace(/[\u202a-\u202e\u2066-\u2069]/g, '').trim();
+  return line.length > most ? `${line.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…` : line;
 }

@@ -2,14 +2,19 @@
 //
 // Events change the list at once and tell the pages once per animation frame, however many there were. A peer that
 // changed is a new object in its old place, so a row is drawn anew only if its own peer changed.
-// Offers: everybody, find (both tracked by signals), refresh, label, picture, state.
+// Offers: everybody, find (both tracked by signals), refresh, probeAll, label, picture, state.
 
-import { get } from './api.js';
+import { get, post } from './api.js';
 import { listen } from './events.js';
+import { plain } from './format.js';
 import { signal } from '../vendor/ui.js';
 
 /** Milliseconds until a hidden page is told; it has no animation frames. */
 const HIDDEN_PAUSE = 500;
+/** Milliseconds until a list that did not arrive is asked for again. */
+const AGAIN = 1500;
+/** Longest e-mail address (peer-directory.md 3). */
+const MAX_EMAIL = 320;
 
 const people = new Map();
 /** All peers in the order they are shown. */
@@ -21,15 +26,15 @@ const changes = signal(0);
 const collator = new Intl.Collator(undefined, { sensitivity: 'base', numeric: true });
 
 const fromList = (row) => ({
-  id: row.ID, name: row.Content, email: row.Email, hash: row.AvatarHash, reachable: row.Reachable, offline: row.Offline,
+  id: row.ID, name: plain(row.Content), email: plain(row.Email, MAX_EMAIL), hash: row.AvatarHash, reachable: row.Reachable, offline: row.Offline,
   seen: Date.parse(row.LastSeen), favorite: row.Favorite, verified: row.Verified, callsOff: row.VideoDisabled,
-  template: row.ActiveTemplate,
+  template: plain(row.ActiveTemplate),
 });
 
 const fromEvent = (event) => ({
-  id: event.peerID, name: event.content, email: event.email ?? '', hash: event.avatarHash ?? '',
+  id: event.peerID, name: plain(event.content), email: plain(event.email ?? '', MAX_EMAIL), hash: event.avatarHash ?? '',
   reachable: event.reachable, offline: event.offline ?? false, seen: event.lastSeen, favorite: event.favorite ?? false,
-  verified: event.verified ?? false, callsOff: event.videoDisabled ?? false, template: event.activeTemplate ?? '',
+  verified: event.verified ?? false, callsOff: event.videoDisabled ?? false, template: plain(event.activeTemplate ?? ''),
 });
 
 export const label = (peer) => peer.name || `${peer.id.slice(0, 12)}…`;
@@ -81,7 +86,7 @@ function change(id, peer) {
 }
 
 /** Takes a whole list. Peers that did not change stay the same objects. */
-export function replaceAll(rows) {
+function replaceAll(rows) {
   const fresh = new Map(rows.map((row) => [row.ID, fromList(row)]));
   for (const [id, peer] of fresh) {
     const before = people.get(id);
@@ -94,9 +99,38 @@ export function replaceAll(rows) {
   changes.value += 1;
 }
 
+/** The newest question for the whole list, and what was told since it was asked: the answer may be older than that. */
+let asked = null;
+const told = new Map();
+
+/** Takes the list that `load` gives. Who asks twice gets the newer answer twice. */
+function take(load) {
+  told.clear();
+  const mine = load().then((rows) => {
+    if (mine !== asked) return asked;
+    replaceAll(rows ?? []);
+    for (const [id, peer] of told) change(id, peer);
+    return undefined;
+  });
+  asked = mine;
+  return mine;
+}
+
 /** Reads the whole list. */
-export async function refresh() {
-  replaceAll((await get('/api/peers')) ?? []);
+export const refresh = () => take(() => get('/api/peers'));
+
+/** Asks everybody whether they are there, and reads the whole list. */
+export const probeAll = () => take(() => post('/api/peers/probe'));
+
+/** Reads the list until it arrives, unless it is asked for anew. */
+function catchUp() {
+  const mine = refresh();
+  mine.catch((error) => error.status !== 401 && setTimeout(() => mine === asked && catchUp(), AGAIN));
+}
+
+function hear(id, peer) {
+  told.set(id, peer);
+  change(id, peer);
 }
 
 /** Everybody, in the order they are shown. Not to be changed. */
@@ -110,7 +144,7 @@ export function find(id) {
 }
 
 listen((event) => {
-  if (event.topic === 'reset') refresh().catch(() => {});
-  else if (event.topic === 'peer:announce') change(event.payload.peerID, fromEvent(event.payload));
-  else if (event.topic === 'peer:gone') change(event.payload.peerID, null);
+  if (event.topic === 'reset') catchUp();
+  else if (event.topic === 'peer:announce') hear(event.payload.peerID, fromEvent(event.payload));
+  else if (event.topic === 'peer:gone') hear(event.payload.peerID, null);
 });

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -24,21 +25,23 @@ fn pair(lab: &Lab, second: &str) -> Result<(Peer, Peer)> {
     Ok((ada, other))
 }
 
-/// Runs one part of [`crate::browser`] on Ada's host.
-fn drive(lab: &Lab, ada: &Peer, script: &serde_json::Value) -> Result<()> {
+/// A command that runs one part of [`crate::browser`] on Ada's host.
+pub(super) fn driver(lab: &Lab, ada: &Peer, script: &serde_json::Value) -> Result<Command> {
     let path = lab.folder().join("script.json");
     fs::write(&path, script.to_string())?;
-    let program = std::env::current_exe()?;
-    let status = ada
-        .host
-        .command(program)
+    let mut command = ada.host.command(std::env::current_exe()?);
+    command
         .arg("--bin-dir")
         .arg(lab.bin(""))
         .arg("--drive")
-        .arg(&path)
-        .status()?;
+        .arg(&path);
+    Ok(command)
+}
+
+/// Runs such a part to its end.
+pub(super) fn drive(lab: &Lab, ada: &Peer, script: &serde_json::Value) -> Result<()> {
     ensure!(
-        status.success(),
+        driver(lab, ada, script)?.status()?.success(),
         "the browser found something wrong (see above)"
     );
     Ok(())

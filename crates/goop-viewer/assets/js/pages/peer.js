@@ -61,7 +61,7 @@ function Peer({ id }) {
     <${Offline} />
     <section class="card stack" onContextMenu=${(event) => menuAt(event, strings.menu(name), peerMenu(peer, false))}>
       <div class="row identity"><${Avatar} peer=${peer} large />
-        <div class="who"><h1>${name}</h1><div class="row small muted"><${Presence} peer=${peer} /><${Badges} peer=${peer} /></div></div></div>
+        <div class="who"><h1 class="few-lines" title=${name}>${name}</h1><div class="row small muted"><${Presence} peer=${peer} /><${Badges} peer=${peer} /></div></div></div>
       ${now !== 'here' && html`<p class="note warn" role="status">${strings[now]}</p>`}
       <div class="row">
         <a class="button primary" ...${siteLink(id)}><${Icon} name="visit" />${strings.visit}</a>

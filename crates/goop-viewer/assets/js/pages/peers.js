@@ -1,7 +1,6 @@
 // Peers: who is here, live. Search by name or id, favourites, what can be done with each, the way to each site.
 
-import { post } from '../api.js';
-import { everybody, label, replaceAll, state } from '../people.js';
+import { everybody, label, probeAll, state } from '../people.js';
 import { quick, session, siteLink, splash } from '../session.js';
 import { Avatar } from '../components/avatar.js';
 import { Icon } from '../components/icon.js';
@@ -90,7 +89,7 @@ function Check() {
   const [busy, setBusy] = useState(false);
   const check = async () => {
     setBusy(true);
-    await post('/api/peers/probe').then((rows) => replaceAll(rows ?? []), toastError);
+    await probeAll().catch(toastError);
     setBusy(false);
   };
   return html`<button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" />${busy ? strings.checking : strings.check}</button>`;

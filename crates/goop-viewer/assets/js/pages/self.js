@@ -1,7 +1,7 @@
 // Me: who I am to others, and every setting of this peer.
 
 import { download, get, post, upload } from '../api.js';
-import { size } from '../format.js';
+import { plain, size } from '../format.js';
 import { restart, wait, waiting } from '../restart.js';
 import { loadQuick, loadSplash, session, setTheme, theme } from '../session.js';
 import { confirm } from '../components/dialog.js';
@@ -84,7 +84,7 @@ function Card({ me, paths, template, again }) {
   return html`<section class="card stack me-card">
     <div class="row identity">
       <img class="avatar huge" src=${`/api/avatar?v=${turn}`} alt=${strings.picture} />
-      <div class="who stack-tight"><p class="me-name">${me.label}</p><p class="muted">${me.email || strings.noEmail}</p>
+      <div class="who stack-tight"><p class="me-name few-lines" title=${plain(me.label)}>${plain(me.label)}</p><p class="muted few-lines">${me.email || strings.noEmail}</p>
         <div class="row"><${PictureButton} text=${strings.change} onDone=${() => { renew(strings.changed); again(); }} />
           <button type="button" class="button quiet bad" onClick=${remove}>${strings.remove}</button></div></div>
     </div>

@@ -2,6 +2,7 @@
 
 import { get } from '../api.js';
 import { listen } from '../events.js';
+import { plain } from '../format.js';
 import { Icon } from '../components/icon.js';
 import { memo, mount, useLoad } from '../components/mount.js';
 import { Empty, Loaded, Offline } from '../components/states.js';
@@ -141,11 +142,11 @@ const Drawing = memo(DrawingNow);
 
 function About({ peer, self }) {
   if (!peer) {
-    return html`<section class="card stack-tight" aria-label=${strings.about}><h2>${self.label || strings.me}</h2>
+    return html`<section class="card stack-tight" aria-label=${strings.about}><h2 class="few-lines">${self.label || strings.me}</h2>
       <dl class="facts"><dt>${strings.facts.uptime}</dt><dd>${self.uptime}</dd><dt>${strings.facts.streams}</dt><dd>${self.streams ?? 0}</dd><dt>${strings.facts.id}</dt><dd class="mono">${self.id}</dd></dl>
       <p class="small muted">${strings.choose}</p></section>`;
   }
-  return html`<section class="card stack-tight" aria-label=${strings.about} aria-live="polite"><h2>${peer.label}</h2>
+  return html`<section class="card stack-tight" aria-label=${strings.about} aria-live="polite"><h2 class="few-lines" title=${peer.label}>${peer.label}</h2>
     <dl class="facts">
       <dt>${strings.facts.connection}</dt><dd>${kindText(peer)}</dd>
       <dt>${strings.facts.reachable}</dt><dd>${yesNo(peer.reachable)}</dd>
@@ -165,12 +166,18 @@ const Table = ({ peers }) => html`<div class="table-box" tabindex="0" role="regi
     <td class="mono">${peer.addr || '–'}</td><td>${peer.age || '–'}</td><td>${peer.streams}</td><td>${yesNo(peer.encryption_supported)}</td></tr>`)}</tbody>
 </table></div>`;
 
+/** Names as they are shown. */
+const named = ({ self, relay, peers, ...rest }) => ({
+  ...rest, self: { ...self, label: plain(self.label ?? '') }, relay: relay && { ...relay, label: plain(relay.label ?? '') },
+  peers: (peers ?? []).map((peer) => ({ ...peer, label: plain(peer.label) || peer.id.slice(0, 8) })),
+});
+
 /** What the drawing depends on; ages run on without it. */
 const shape = ({ self, relay, peers }) => JSON.stringify([self.id, self.label, self.has_circuit, self.connected_peers, relay,
   (peers ?? []).map(({ id, label, reachable, connection, addr, encryption_supported: sealed }) => [id, label, reachable, connection, addr, sealed])]);
 
 function Topology() {
-  const from = useLoad(() => get('/api/topology'));
+  const from = useLoad(() => get('/api/topology').then(named));
   const [look, setLook] = useState('drawing');
   const [chosen, setChosen] = useState('');
   useEffect(() => {

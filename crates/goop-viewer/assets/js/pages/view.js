@@ -29,6 +29,8 @@ const strings = {
 
 const KEY = 'visiting';
 const CURRENT = 'visiting-current';
+/** What a peer id is made of; an address of this page may hold anything. */
+const ID = /^[1-9A-HJ-NP-Za-km-z]+$/;
 const nameOf = (id) => label(find(id) ?? { id, name: '' });
 
 function stored() {
@@ -94,7 +96,8 @@ function Visiting({ tabs }) {
 
 // A site runs on an origin of its own, so scripts and storage are its own, too.
 export function show(main, { query }) {
-  const wanted = query.get('open');
+  const asked = query.get('open') ?? '';
+  const wanted = ID.test(asked) ? asked : undefined;
   if (quick.value?.open_sites_external && !wanted) {
     go('/peers');
     return undefined;
