@@ -1,27 +1,38 @@
-//! The pages: files embedded in the binary.
+//! The pages: files in the binary, made ready by `build/pack.rs`.
+//!
+//! A file has two addresses. With the version of the whole set in it (`/assets/<version>/…`) it never changes, so a
+//! browser keeps it and does not ask again; that is how our own pages name files. Without, it is asked about each time.
+//! An old version's address leads nowhere: a page must not mix two programs, and loads anew instead.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::io::Read;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::read::GzDecoder;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use rust_embed::RustEmbed;
-use sha2::{Digest, Sha256};
 
 use crate::reply::not_found;
 
-#[derive(RustEmbed)]
-#[folder = "assets/"]
-struct Assets;
+/// A file as it lies in the binary.
+#[derive(Debug)]
+struct Embedded {
+    path: &'static str,
+    /// SHA-256 of what it is when unpacked, the first 16 bytes in hex.
+    hash: &'static str,
+    /// Bytes when unpacked.
+    length: usize,
+    /// Whether `bytes` is gzip: where that is smaller.
+    is_packed: bool,
+    bytes: &'static [u8],
+}
+
+// `VERSION` and `FILES`, the latter sorted by path.
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// Pages of the control origin: own scripts and styles only, no HTML from strings (Trusted Types), sites in frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -29,105 +40,71 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The styles in the order they are joined: a browser asks for them once.
-const STYLES: [&str; 13] = [
-    "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "visiting", "self", "logs",
-    "topology", "docs", "editor",
-];
-/// Where the joined styles are.
-const JOINED: &str = "pages.css";
+/// Asked about at each load; a new program brings new pages at once.
+const ASK: HeaderValue = HeaderValue::from_static("no-cache");
+/// Never asked about again (RFC 8246).
+const KEEP: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
-static JOINED_STYLES: LazyLock<(Vec<u8>, [u8; 32])> = LazyLock::new(|| {
-    let files = STYLES
-        .iter()
-        .filter_map(|name| Assets::get(&format!("css/{name}.css")));
-    let joined = files.fold(Vec::new(), |mut joined, file| {
-        joined.extend_from_slice(&file.data);
-        joined
-    });
-    let hash = Sha256::digest(&joined).into();
-    (joined, hash)
-});
-
-/// A file's bytes and their hash.
-fn find(path: &str) -> Option<(Cow<'static, [u8]>, [u8; 32])> {
-    if path == JOINED {
-        let (bytes, hash) = &*JOINED_STYLES;
-        return Some((Cow::Borrowed(bytes), *hash));
+impl Embedded {
+    /// What a client gets that takes packed answers, or not.
+    fn body(&self, packed: bool) -> Cow<'static, [u8]> {
+        if packed || !self.is_packed {
+            return Cow::Borrowed(self.bytes);
+        }
+        let mut unpacked = Vec::with_capacity(self.length);
+        // Our own bytes; reading from memory into memory cannot fail.
+        let _ = GzDecoder::new(self.bytes).read_to_end(&mut unpacked);
+        Cow::Owned(unpacked)
     }
-    Assets::get(path).map(|file| {
-        let hash = file.metadata.sha256_hash();
-        (file.data, hash)
-    })
 }
 
-/// Below this, packing costs more than it saves.
-const MIN_PACKED: usize = 1_024;
-
-/// Files packed with gzip, each once when it is first asked for.
-static PACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
-
-/// The packed form of a file; `None` where that does not help.
-fn packed(path: &str, bytes: &[u8]) -> Option<Bytes> {
-    use std::io::Write;
-    if bytes.len() < MIN_PACKED {
-        return None;
-    }
-    let mut known = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(packed) = known.get(path) {
-        return Some(packed.clone());
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).ok()?;
-    let packed = Bytes::from(encoder.finish().ok()?);
-    known.insert(path.to_owned(), packed.clone());
-    Some(packed)
+fn find(path: &str) -> Option<&'static Embedded> {
+    let place = FILES.binary_search_by(|file| file.path.cmp(path)).ok()?;
+    FILES.get(place)
 }
 
-/// A file of the pages, by its path below `assets/`.
-pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
-    let Some((bytes, hash)) = find(path) else {
+/// A file of the pages, by what follows `/assets/` in its address.
+pub(crate) fn file(address: &str, headers: &HeaderMap) -> Response {
+    let versioned = address
+        .strip_prefix(VERSION)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let Some(file) = find(versioned.unwrap_or(address)) else {
         return not_found();
     };
-    let kind = goop_site::types::by_extension(
-        std::path::Path::new(path),
-        goop_site::types::Audience::Browser,
-    );
     let accepted = headers
         .get(ACCEPT_ENCODING)
         .is_some_and(goop_site::respond::accepts_gzip);
-    let gzip = (accepted && kind.is_some_and(goop_site::types::is_compressible))
-        .then(|| packed(path, &bytes))
-        .flatten();
-    let mark = if gzip.is_some() { "-gz" } else { "" };
-    let etag = format!("\"{}{mark}\"", hex(&hash[..16]));
+    let packed = accepted && file.is_packed;
+    let mark = if packed { "-gz" } else { "" };
+    let etag = format!("\"{}{mark}\"", file.hash);
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok());
     let unchanged = known.is_some_and(|known| goop_site::respond::matches_etag(known, &etag));
-    let is_packed = gzip.is_some();
-    let body = match (gzip, bytes) {
-        _ if unchanged => Body::empty(),
-        (Some(gzip), _) => Body::from(gzip),
-        (None, Cow::Borrowed(bytes)) => Body::from(bytes),
-        (None, Cow::Owned(bytes)) => Body::from(bytes),
-    };
-    let mut response = Response::new(body);
-    if unchanged {
+    let mut response = if unchanged {
+        let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else if is_packed {
         response
-            .headers_mut()
-            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
+    } else {
+        Response::new(match file.body(packed) {
+            Cow::Borrowed(bytes) => Body::from(bytes),
+            Cow::Owned(bytes) => Body::from(bytes),
+        })
+    };
     let out = response.headers_mut();
+    if packed && !unchanged {
+        out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let kind = goop_site::types::by_extension(
+        std::path::Path::new(file.path),
+        goop_site::types::Audience::Browser,
+    );
     out.insert(
         CONTENT_TYPE,
         HeaderValue::from_static(kind.unwrap_or(goop_site::types::UNKNOWN)),
     );
     out.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    // Asked about at each load; a new program brings new pages at once.
-    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    out.insert(CACHE_CONTROL, if versioned.is_some() { KEEP } else { ASK });
     out.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         out.insert(ETAG, etag);
@@ -144,28 +121,80 @@ pub(crate) fn shell(headers: &HeaderMap) -> Response {
     response
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
+    fn ask(address: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let mut asked = HeaderMap::new();
+        for (name, value) in headers {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            asked.insert(name, value.parse().unwrap());
+        }
+        let (parts, body) = file(address, &asked).into_parts();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let body = runtime
+            .block_on(axum::body::to_bytes(body, 1 << 21))
+            .unwrap();
+        (parts.status, parts.headers, body.to_vec())
+    }
+
     #[test]
-    fn every_style_is_joined() {
-        let mut files: Vec<String> = Assets::iter()
-            .filter_map(|path| Some(path.strip_prefix("css/")?.strip_suffix(".css")?.to_owned()))
+    fn files_can_be_found_by_their_path() {
+        for file in FILES {
+            assert_eq!(find(file.path).map(|found| found.path), Some(file.path));
+        }
+        assert!(find("js/nobody.js").is_none());
+    }
+
+    #[test]
+    fn whoever_takes_no_gzip_gets_the_same_file_unpacked() {
+        for file in FILES {
+            let (_, headers, packed) = ask(file.path, &[("accept-encoding", "gzip")]);
+            let (_, plain_headers, plain) = ask(file.path, &[]);
+            assert_eq!(plain.len(), file.length, "{}", file.path);
+            assert!(!plain_headers.contains_key(CONTENT_ENCODING));
+            assert_eq!(headers.contains_key(CONTENT_ENCODING), file.is_packed);
+            if file.is_packed {
+                let mut unpacked = Vec::new();
+                GzDecoder::new(&packed[..])
+                    .read_to_end(&mut unpacked)
+                    .unwrap();
+                assert_eq!(unpacked, plain, "{}", file.path);
+                assert!(packed.len() < plain.len(), "{}", file.path);
+                assert_ne!(headers[ETAG], plain_headers[ETAG]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_browser_keeps_what_has_a_version_and_asks_about_the_rest() {
+        let versioned = format!("{VERSION}/pages.css");
+        assert_eq!(ask(&versioned, &[]).1[CACHE_CONTROL], KEEP);
+        let (_, headers, _) = ask("pages.css", &[]);
+        assert_eq!(headers[CACHE_CONTROL], ASK);
+        let etag = headers[ETAG].to_str().unwrap();
+        let (status, _, body) = ask("pages.css", &[("if-none-match", etag)]);
+        assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0));
+        assert_eq!(ask("000000000000/pages.css", &[]).0, StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn the_page_names_only_files_of_its_version() {
+        let (_, _, page) = ask("index.html", &[]);
+        let page = String::from_utf8(page).unwrap();
+        let named: Vec<&str> = page
+            .split("/assets/")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
             .collect();
-        files.sort();
-        let mut listed = STYLES.map(str::to_owned).to_vec();
-        listed.sort();
-        assert_eq!(files, listed);
-        assert!(JOINED_STYLES.0.starts_with(b"/* Every colour"));
+        assert!(named.len() >= 3, "{named:?}");
+        for address in named {
+            assert!(address.starts_with(VERSION), "{address}");
+            assert_eq!(ask(address, &[]).0, StatusCode::OK, "{address}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 // The frame: which page an address names, navigation without reloading, the live connection.
 
-import { get, post } from './api.js';
+import { get, getText, post } from './api.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
@@ -11,14 +11,7 @@ import { Failure } from './components/states.js';
 import { toast } from './components/toast.js';
 import { welcome } from './components/welcome.js';
 import { html, render, signal } from '../vendor/ui.js';
-import * as docs from './pages/docs.js';
 import * as edit from './pages/edit.js';
-import * as logs from './pages/logs.js';
-import * as peer from './pages/peer.js';
-import * as peers from './pages/peers.js';
-import * as self from './pages/self.js';
-import * as topology from './pages/topology.js';
-import * as view from './pages/view.js';
 
 const strings = {
   title: (page) => `${page} · Goop²`,
@@ -38,16 +31,18 @@ const navigation = [
   { href: '/docs', text: 'Docs', icon: 'docs' },
 ];
 
-/** Which page an address names. */
+const peers = () => import('./pages/peers.js');
+
+/** Which page an address names. A page is read when somebody goes there; the editor's minds unsaved text from the start. */
 const pages = [
   [/^\/peers$/, peers],
-  [/^\/peer\/([^/]+)$/, peer],
-  [/^\/view$/, view],
-  [/^\/edit$/, edit],
-  [/^\/self$/, self],
-  [/^\/logs$/, logs],
-  [/^\/topology$/, topology],
-  [/^\/docs$/, docs],
+  [/^\/peer\/([^/]+)$/, () => import('./pages/peer.js')],
+  [/^\/view$/, () => import('./pages/view.js')],
+  [/^\/edit$/, async () => edit],
+  [/^\/self$/, () => import('./pages/self.js')],
+  [/^\/logs$/, () => import('./pages/logs.js')],
+  [/^\/topology$/, () => import('./pages/topology.js')],
+  [/^\/docs$/, () => import('./pages/docs.js')],
 ];
 
 /** Names nobody chose. */
@@ -63,6 +58,19 @@ let connected = false;
 /** The address that is shown, without its fragment. */
 let shown = '';
 
+/** Reads a page's module. One that cannot be had belonged to a program that was replaced since: the new one's pages are
+ * loaded, unless that was done just now or nobody answers at all. */
+async function read(load) {
+  try {
+    return await load();
+  } catch (error) {
+    await getText('/healthz');
+    if (turn === 1) throw error;
+    location.reload();
+    return new Promise(() => {});
+  }
+}
+
 /** Shows the page the address names. A page that was left before it was ready is taken away again. */
 async function show() {
   turn += 1;
@@ -71,13 +79,15 @@ async function show() {
   leave = () => {};
   path.value = location.pathname;
   shown = location.pathname + location.search;
-  const [page, match] = pages.map(([pattern, found]) => [found, location.pathname.match(pattern)]).find(([, found]) => found) ?? [peers, []];
-  document.title = strings.title(page.title);
-  main.dataset.wide = String(Boolean(page.wide));
-  main.dataset.broad = String(Boolean(page.broad));
+  const [load, match] = pages.map(([pattern, found]) => [found, location.pathname.match(pattern)]).find(([, found]) => found) ?? [peers, []];
   let gone;
   try {
     if (trouble) throw trouble;
+    const page = await read(load);
+    if (mine !== turn) return;
+    document.title = strings.title(page.title);
+    main.dataset.wide = String(Boolean(page.wide));
+    main.dataset.broad = String(Boolean(page.broad));
     gone = await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) });
   } catch (error) {
     gone = mount(main, html`<${Failure} error=${error} again=${trouble ? enter : show} />`);
