@@ -1,5 +1,6 @@
 //! What must hold: tests, lints, licences; and what is measured.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,24 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
 
 /// The test bed with real processes.
 pub(crate) fn e2e(net: bool, browser: bool, filter: Option<&str>) -> Result<()> {
+    let mut command = test_bed()?;
+    command
+        .args(net.then_some("--net"))
+        .args(browser.then_some("--browser"))
+        .args(filter);
+    run(&mut command)
+}
+
+/// Pictures of every page, for whoever wants to look.
+pub(crate) fn shots(folder: Option<PathBuf>) -> Result<()> {
+    let folder = std::path::absolute(folder.unwrap_or_else(|| target_dir().join("shots")))?;
+    run(test_bed()?.arg("--shots").arg(&folder))?;
+    eprintln!("The pictures are in {}.", folder.display());
+    Ok(())
+}
+
+/// The test bed, built.
+fn test_bed() -> Result<Command> {
     setup::test_bed()?;
     run(&mut cargo(&[
         "build",
@@ -45,11 +64,7 @@ pub(crate) fn e2e(net: bool, browser: bool, filter: Option<&str>) -> Result<()> 
     let built = target_dir().join("debug");
     let mut command = Command::new(built.join("goop-e2e"));
     command.arg("--bin-dir").arg(&built);
-    command
-        .args(net.then_some("--net"))
-        .args(browser.then_some("--browser"))
-        .args(filter);
-    run(&mut command)
+    Ok(command)
 }
 
 /// The figures.

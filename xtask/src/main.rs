@@ -68,7 +68,10 @@ struct E2e {
     /// only scenarios with a browser
     #[argh(switch)]
     browser: bool,
-    /// only scenarios whose name contains this
+    /// take pictures of every page, in both themes and at the widths of a desk and a phone, instead of testing anything
+    #[argh(switch)]
+    shots: bool,
+    /// only scenarios whose name contains this; with --shots, the folder of the pictures (target/shots)
     #[argh(positional)]
     filter: Option<String>,
 }
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Setup(_) => setup::everything(),
         Command::Peer(peer) => run::peer(peer.dir),
         Command::Test(test) => checks::test(test.filter.as_deref()),
+        Command::E2e(e2e) if e2e.shots => checks::shots(e2e.filter.map(PathBuf::from)),
         Command::E2e(e2e) => checks::e2e(e2e.net, e2e.browser, e2e.filter.as_deref()),
         Command::Bench(bench) => checks::bench(bench.name.as_deref()),
         Command::Fuzz(fuzz) => checks::fuzz(fuzz.target.as_deref(), fuzz.seconds),

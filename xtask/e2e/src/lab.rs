@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 /// The network of one scenario, with a folder for what its hosts keep.
 pub(crate) struct Lab {
     bins: PathBuf,
+    shots: Option<PathBuf>,
     folder: tempfile::TempDir,
 }
 
@@ -20,7 +21,7 @@ impl Lab {
     }
 
     /// An empty LAN.
-    pub(crate) fn new(bins: &Path) -> Result<Self> {
+    pub(crate) fn new(bins: &Path, shots: Option<&Path>) -> Result<Self> {
         ip("-Version")?;
         // A namespace ends a moment after it was deleted, and its cables with it; ours are pulled first.
         sh(
@@ -32,6 +33,7 @@ impl Lab {
         ip("link set lan up")?;
         Ok(Self {
             bins: bins.to_owned(),
+            shots: shots.map(Path::to_owned),
             folder: tempfile::tempdir().context("a temporary folder")?,
         })
     }
@@ -70,6 +72,11 @@ impl Lab {
     /// A folder of this scenario.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where pictures of the pages go, if somebody wants to look.
+    pub(crate) fn shots(&self) -> Option<&Path> {
+        self.shots.as_deref()
     }
 
     /// A program that was built.

@@ -32,6 +32,9 @@ struct Args {
     /// only scenarios with a browser
     #[argh(switch)]
     browser: bool,
+    /// take pictures of every page into this folder instead of testing anything
+    #[argh(option)]
+    shots: Option<PathBuf>,
     /// used by the program itself: drive the browser of one host
     #[argh(option)]
     drive: Option<PathBuf>,
@@ -49,6 +52,8 @@ enum Kind {
     Net,
     /// A browser.
     Browser,
+    /// A browser that takes pictures; runs only when they are asked for.
+    Pictures,
 }
 
 /// A scenario: what it shows, and how.
@@ -109,6 +114,7 @@ fn enter() -> Result<()> {
 fn run(args: &Args) -> Result<()> {
     let all = scenarios::all();
     let kinds: Vec<Kind> = match (args.net, args.browser) {
+        _ if args.shots.is_some() => vec![Kind::Pictures],
         (false, false) => vec![Kind::Lan, Kind::Net, Kind::Browser],
         (net, browser) => net
             .then_some(Kind::Net)
@@ -131,7 +137,7 @@ fn run(args: &Args) -> Result<()> {
     let mut failed = Vec::new();
     for scenario in &chosen {
         let start = Instant::now();
-        let outcome = lab::Lab::new(&args.bin_dir)
+        let outcome = lab::Lab::new(&args.bin_dir, args.shots.as_deref())
             .context("the private network")
             .and_then(|lab| (scenario.run)(&lab));
         let took = start.elapsed().as_secs_f64();

@@ -228,6 +228,11 @@ impl Peer {
         Ok((ended.with_context(|| tail(&self.log()))?, start.elapsed()))
     }
 
+    /// The id of its process.
+    pub(crate) fn process(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the peer does not run")?.id())
+    }
+
     /// Sends a signal and does not wait.
     pub(crate) fn signal(&self, signal: &str) -> Result<()> {
         kill(

@@ -7,6 +7,7 @@ mod lan;
 mod net;
 mod only_text;
 mod pages;
+mod pictures;
 mod three_tabs;
 
 use crate::{Kind, Scenario};
@@ -122,6 +123,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "three tabs stay complete",
             Kind::Browser,
             three_tabs::three_tabs,
+        ),
+        scenario(
+            "pictures of every page",
+            Kind::Pictures,
+            pictures::every_page,
         ),
     ]
 }

@@ -8,6 +8,9 @@ use http::Method;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
+/// Below this width, in CSS pixels, a window is a phone's: its scroll bars take no room.
+const PHONE: u32 = 600;
+
 /// A DevTools command.
 #[derive(Debug)]
 struct Order {
@@ -42,7 +45,12 @@ pub(super) async fn before_pages(client: &Client, source: &str) -> Result<()> {
 
 /// Gives this tab's page a size, in CSS pixels, that a window of the system may not have.
 pub(super) async fn size(client: &Client, width: u32, height: u32) -> Result<()> {
-    let params =
-        json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+    let params = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < PHONE });
     order(client, "Emulation.setDeviceMetricsOverride", params).await
+}
+
+/// Sets the colours that the system prefers: `light` or `dark`. Sites in frames follow it.
+pub(super) async fn prefers(client: &Client, theme: &str) -> Result<()> {
+    let params = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+    order(client, "Emulation.setEmulatedMedia", params).await
 }

@@ -1,10 +1,11 @@
 // What a person finds on the page: the elements with a role and a name that are shown. Called with the role, the name (null
-// for any), and an element to look in or null. White space in names does not count.
-const [role, name, inside] = arguments;
+// for any), whether that is the whole name, and an element to look in or null. White space in names does not count.
+const [role, name, isWhole, inside] = arguments;
 
 const KINDS = {
   button: 'button, input[type=submit]',
   cell: 'td',
+  checkbox: 'input[type=checkbox]',
   columnheader: 'th[scope=col]',
   combobox: 'select',
   dialog: 'dialog[open]',
@@ -12,18 +13,26 @@ const KINDS = {
   iframe: 'iframe',
   image: 'img[alt]:not([alt=""])',
   link: 'a[href]',
+  list: 'ul, ol',
+  listitem: 'li',
+  main: 'main',
   navigation: 'nav',
   radio: 'input[type=radio]',
   region: 'section[aria-label], section[aria-labelledby]',
   row: 'tr',
   rowheader: 'th[scope=row]',
+  progressbar: 'progress',
   searchbox: 'input[type=search]',
+  slider: 'input[type=range]',
+  table: 'table',
   textbox: 'input:not([type]), input[type=text], input[type=email], textarea',
 };
 /** Roles whose name is never their content. */
-const NAMED_OUTSIDE = ['combobox', 'dialog', 'iframe', 'navigation', 'radio', 'region', 'searchbox', 'tabpanel', 'textbox', 'tree'];
+const NAMED_OUTSIDE = ['checkbox', 'combobox', 'dialog', 'grid', 'group', 'iframe', 'list', 'listbox', 'main', 'menu', 'navigation', 'progressbar', 'radio', 'region', 'searchbox',
+  'separator', 'slider', 'table', 'tablist', 'tabpanel', 'textbox', 'toolbar', 'tree'];
 
 const squeezed = (text) => (text ?? '').replace(/\s+/g, '');
+const fits = (called) => name === null || (isWhole ? squeezed(called) === squeezed(name) : squeezed(called).includes(squeezed(name)));
 const isShown = (node) => node.checkVisibility({ visibilityProperty: true }) && node.getClientRects().length > 0;
 
 function textOf(node) {
@@ -51,4 +60,4 @@ const all = (root, css) => [
 const root = inside ?? document.querySelector('dialog:modal')?.parentNode ?? document;
 const css = [`[role="${role}"]`, KINDS[role]].filter(Boolean).join(', ');
 return all(root, css).filter((node) => (node.getAttribute('role') ?? role) === role && isShown(node)
-  && (name === null || squeezed(nameOf(node)) === squeezed(name)));
+  && fits(nameOf(node)));

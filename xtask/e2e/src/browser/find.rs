@@ -5,10 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::Client;
 use fantoccini::elements::{Element, ElementRef};
 use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, key::Key};
 use serde_json::{Value, json};
 
 /// How long a person waits for something.
@@ -17,6 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The key of an element's id in WebDriver's JSON (W3C WebDriver, "web element identifier").
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// What a thing is called. White space does not count.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Name<'a> {
+    Is(&'a str),
+    Has(&'a str),
+    Any,
+}
 
 /// What a person has before them.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +55,13 @@ impl<'a> Page<'a> {
     }
 
     /// The one thing with this role and name, if it is there now.
-    async fn now(&self, inside: Option<&Element>, role: &str, name: &str) -> Result<Element> {
-        let mut found = self.all(inside, role, Some(name)).await?;
+    pub(super) async fn now(
+        &self,
+        inside: Option<&Element>,
+        role: &str,
+        name: &str,
+    ) -> Result<Element> {
+        let mut found = self.all(inside, role, Name::Is(name)).await?;
         ensure!(
             found.len() == 1,
             "there are {} of {role} “{name}”",
@@ -67,7 +79,7 @@ impl<'a> Page<'a> {
     /// Waits until nothing with this role and name is shown.
     pub(super) async fn gone(&self, role: &str, name: &str) -> Result<()> {
         self.wait(&format!("no {role} “{name}”"), async || {
-            let found = self.all(None, role, Some(name)).await?.len();
+            let found = self.all(None, role, Name::Is(name)).await?.len();
             ensure!(found == 0, "there are {found}");
             Ok(())
         })
@@ -94,33 +106,41 @@ impl<'a> Page<'a> {
         .await
     }
 
+    /// The first thing with this role and name, as soon as there is one.
+    pub(super) async fn first(&self, role: &str, name: Name<'_>) -> Result<Element> {
+        self.wait(&format!("a {role}, {name:?}"), async || {
+            let found = self.all(None, role, name).await?.into_iter().next();
+            found.context("there is none")
+        })
+        .await
+    }
+
+    /// Clicks on the first such thing. A live page may draw it anew in between.
+    pub(super) async fn press_first(&self, role: &str, name: Name<'_>) -> Result<()> {
+        self.wait(&format!("a press on a {role}, {name:?}"), async || {
+            let found = self.all(None, role, name).await?.into_iter().next();
+            Ok(found.context("there is none")?.click().await?)
+        })
+        .await
+    }
+
+    /// Waits until a script says `true`; it may also say what is missing.
+    pub(super) async fn holds(&self, what: &str, script: &str, args: &[Value]) -> Result<()> {
+        self.wait(what, async || {
+            let said = self.client.execute(script, args.to_vec()).await?;
+            ensure!(said == json!(true), "it was {said}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Scrolls to it as a person does: only when something covers it, or it is out of sight.
-    async fn scroll_to(&self, found: &Element) -> Result<()> {
+    pub(super) async fn scroll_to(&self, found: &Element) -> Result<()> {
         let script = "const [node] = arguments; const { left, top, width, height } = node.getBoundingClientRect(); \
             const at = node.getRootNode().elementFromPoint(left + width / 2, top + height / 2); \
             if (!node.contains(at)) node.scrollIntoView({ block: 'center' });";
         self.client.execute(script, vec![json!(found)]).await?;
         Ok(())
-    }
-
-    /// Puts a text in place of what a field says.
-    pub(super) async fn fill(&self, role: &str, name: &str, text: &str) -> Result<()> {
-        // The emulated phone now and then gives a field the focus and leaves the cursor where it was; then a person taps again.
-        self.wait(&format!("all of “{name}” marked"), async || {
-            let script = "const [node] = arguments; const root = node.getRootNode(); \
-                return root.activeElement === node && (node.value === '' || getSelection().toString() === node.value)";
-            let field = self.now(None, role, name).await?;
-            self.scroll_to(&field).await?;
-            field.click().await?;
-            self.chord(&[Key::Control], "a").await?;
-            let marked = self.client.execute(script, vec![json!(field)]).await?;
-            ensure!(marked == json!(true), "it is not");
-            Ok(())
-        })
-        .await?;
-        self.key(Key::Delete).await?;
-        self.type_text(text).await?;
-        self.wait_value(role, name, text).await
     }
 
     /// Waits until a field says this.
@@ -210,7 +230,7 @@ impl<'a> Page<'a> {
     /// The texts of all things with a role.
     pub(super) async fn texts(&self, role: &str) -> Result<Vec<String>> {
         let mut texts = Vec::new();
-        for found in self.all(None, role, None).await? {
+        for found in self.all(None, role, Name::Any).await? {
             texts.push(found.text().await?);
         }
         Ok(texts)
@@ -224,17 +244,23 @@ impl<'a> Page<'a> {
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    async fn all(
+    /// Everything with a role and a name that is shown now, in the order of the page.
+    pub(super) async fn all(
         &self,
         inside: Option<&Element>,
         role: &str,
-        name: Option<&str>,
+        name: Name<'_>,
     ) -> Result<Vec<Element>> {
+        let (name, is_whole) = match name {
+            Name::Is(name) => (json!(name), true),
+            Name::Has(part) => (json!(part), false),
+            Name::Any => (Value::Null, false),
+        };
         let found = self
             .client
             .execute(
                 include_str!("find.js"),
-                vec![json!(role), json!(name), json!(inside)],
+                vec![json!(role), name, json!(is_whole), json!(inside)],
             )
             .await?;
         let found = found.as_array().context("the search answered no list")?;
@@ -265,35 +291,6 @@ impl<'a> Page<'a> {
         Ok((told.pop().unwrap_or_default(), name))
     }
 
-    /// Presses one key.
-    pub(super) async fn key(&self, key: Key) -> Result<()> {
-        self.chord(&[], &char::from(key).to_string()).await
-    }
-
-    /// Presses keys one after the other.
-    pub(super) async fn type_text(&self, text: &str) -> Result<()> {
-        self.chord(&[], text).await
-    }
-
-    /// Presses keys one after the other while others are held.
-    pub(super) async fn chord(&self, held: &[Key], keys: &str) -> Result<()> {
-        let mut actions = KeyActions::new("keyboard".to_owned());
-        for key in held {
-            let value = char::from(*key);
-            actions = actions.then(KeyAction::Down { value });
-        }
-        for value in keys.chars() {
-            actions = actions
-                .then(KeyAction::Down { value })
-                .then(KeyAction::Up { value });
-        }
-        for key in held.iter().rev() {
-            let value = char::from(*key);
-            actions = actions.then(KeyAction::Up { value });
-        }
-        Ok(self.client.perform_actions(actions).await?)
-    }
-
     /// Waits until a file on the disk holds a text.
     pub(super) async fn wait_file(&self, path: &Path, text: &str) -> Result<()> {
         self.wait(
@@ -311,14 +308,24 @@ impl<'a> Page<'a> {
     pub(super) async fn wait<T>(
         &self,
         what: &str,
+        attempt: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        self.wait_within(PATIENCE, what, attempt).await
+    }
+
+    /// The same with another patience.
+    pub(super) async fn wait_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
         mut attempt: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(error.context(format!("not within {PATIENCE:?}: {what}")));
+                    return Err(error.context(format!("not within {patience:?}: {what}")));
                 }
                 Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }

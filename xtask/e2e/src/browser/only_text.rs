@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use fantoccini::Client;
 use serde_json::{Value, json};
 
-use super::seek::{Name, SOON, all, holds, one, press, until};
-use super::{devtools, picture_now};
+use super::find::{Name, Page};
+use super::{SOON, devtools};
 
 /// Where foreign text asks browsers to go.
 const MARKER: u16 = 7777;
@@ -59,9 +59,8 @@ impl Marker {
 
 /// The browser with what the scenario said.
 struct Tour<'a> {
-    client: &'a Client,
+    page: Page<'a>,
     origin: String,
-    shots: String,
     marker: Marker,
     /// What is wrong, page by page.
     wrong: Vec<String>,
@@ -70,14 +69,17 @@ struct Tour<'a> {
 impl Tour<'_> {
     /// Goes to a page and waits until it shows the texts.
     async fn visit(&mut self, path: &str, texts: &[&str]) -> Result<()> {
-        self.client.goto(&format!("{}{path}", self.origin)).await?;
+        self.page
+            .client
+            .goto(&format!("{}{path}", self.origin))
+            .await?;
         self.shows(path, texts).await
     }
 
     async fn shows(&self, path: &str, texts: &[&str]) -> Result<()> {
         for text in texts {
             let what = format!("{path} shows {text:?}");
-            holds(self.client, &what, SHOWS, &[json!(text)]).await?;
+            self.page.holds(&what, SHOWS, &[json!(text)]).await?;
         }
         Ok(())
     }
@@ -90,17 +92,18 @@ impl Tour<'_> {
     /// The same where a hostile site is shown that does forbidden things itself.
     async fn look_beside(&mut self, page: &str, its_own: &[&str]) -> Result<()> {
         for (width, height) in SIZES {
-            devtools::size(self.client, width, height).await?;
+            devtools::size(self.page.client, width, height).await?;
             let found = self
+                .page
                 .client
                 .execute_async(include_str!("layout.js"), vec![])
                 .await?;
             self.note(&format!("{page} at {width} px"), found)?;
-            picture_now(self.client, &self.shots, &format!("text-{page}-{width}")).await?;
         }
         let (width, height) = SIZES[0];
-        devtools::size(self.client, width, height).await?;
+        devtools::size(self.page.client, width, height).await?;
         let found = self
+            .page
             .client
             .execute(include_str!("traces.js"), vec![])
             .await?;
@@ -110,7 +113,7 @@ impl Tour<'_> {
             .filter(|one| !its_own.iter().any(|own| one.starts_with(own)))
             .collect();
         self.note(page, json!(kept))?;
-        if let Ok(said) = self.client.get_alert_text().await {
+        if let Ok(said) = self.page.client.get_alert_text().await {
             self.wrong.push(format!("{page}: a dialog says {said:?}"));
         }
         for asked in self.marker.visits() {
@@ -133,9 +136,8 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
     devtools::before_pages(client, include_str!("only_text.js")).await?;
     client.goto(&text("link")).await?;
     let mut tour = Tour {
-        client,
+        page: Page::new(client),
         origin: text("origin"),
-        shots: text("shots"),
         marker: Marker::start()?,
         wrong: Vec::new(),
     };
@@ -169,24 +171,19 @@ async fn walk(tour: &mut Tour<'_>, script: &Value, peers: &[Value], shown: &[&st
 async fn people(tour: &mut Tour<'_>, peers: &[Value], shown: &[&str]) -> Result<()> {
     tour.visit("/peers", shown).await?;
     tour.look("peers").await?;
-    let search = one(
-        tour.client,
-        "searchbox",
-        Name::Is("Search by name or e-mail"),
-    )
-    .await?;
+    let search = tour
+        .page
+        .first("searchbox", Name::Is("Search by name or e-mail"))
+        .await?;
     search.send_keys("WideW").await?;
     tour.shows("/peers", &["1 shown ·"]).await?;
     tour.look("peers-search").await?;
     tour.visit("/peers", shown).await?;
     for text in shown {
-        press(
-            tour.client,
-            "button",
-            Name::Has(&format!("More about {text}")),
-        )
-        .await?;
-        one(tour.client, "menu", Name::Any).await?;
+        tour.page
+            .press_first("button", Name::Has(&format!("More about {text}")))
+            .await?;
+        tour.page.first("menu", Name::Any).await?;
         tour.look("peers-menu").await?;
     }
     for peer in peers {
@@ -196,12 +193,17 @@ async fn people(tour: &mut Tour<'_>, peers: &[Value], shown: &[&str]) -> Result<
         );
         let path = format!("/peer/{id}");
         tour.visit(&path, &[text, "evil.example"]).await?;
-        press(tour.client, "button", Name::Is("Does it answer?")).await?;
+        tour.page
+            .press_first("button", Name::Is("Does it answer?"))
+            .await?;
         let said = "const said = document.getElementById('toasts').textContent; return said.includes('answers.') || said";
-        holds(tour.client, "a message with the name", said, &[]).await?;
+        tour.page
+            .holds("a message with the name", said, &[])
+            .await?;
         tour.look(&format!("peer-{}", peer["host"])).await?;
         // Its picture is no page.
-        tour.client
+        tour.page
+            .client
             .goto(&format!("{}/api/avatar/peer/{id}", tour.origin))
             .await?;
         tour.look(&format!("picture-{}", peer["host"])).await?;
@@ -217,16 +219,20 @@ async fn sites(tour: &mut Tour<'_>, peers: &[Value]) -> Result<()> {
             peer["shown"].as_str().context("shown")?,
         );
         tour.visit(&format!("/view?open={id}"), &[text]).await?;
-        let frame = one(tour.client, "frame", Name::Has(text)).await?;
+        let frame = tour.page.first("iframe", Name::Has(text)).await?;
         frame.enter_frame().await?;
         let tried = "return document.documentElement.dataset.tried === 'all' || document.title";
-        holds(tour.client, "the site tried everything", tried, &[]).await?;
+        tour.page
+            .holds("the site tried everything", tried, &[])
+            .await?;
         // It leaves for elsewhere, too; that much may be reported.
         let leave = "location = `http://10.55.0.1:${arguments[0]}/pwned-left`";
-        tour.client.execute(leave, vec![json!(MARKER)]).await?;
-        tour.client.enter_parent_frame().await?;
+        tour.page.client.execute(leave, vec![json!(MARKER)]).await?;
+        tour.page.client.enter_parent_frame().await?;
         let reported = "return window.reported.some((one) => one.startsWith('policy: frame-src')) || window.reported";
-        holds(tour.client, "its way out is reported", reported, &[]).await?;
+        tour.page
+            .holds("its way out is reported", reported, &[])
+            .await?;
         tour.look_beside(
             &format!("view-{}", peer["host"]),
             &["policy: frame-src http://10.55.0.1:7777"],
@@ -241,7 +247,7 @@ async fn own(tour: &mut Tour<'_>, script: &Value) -> Result<()> {
     let label = script["label"].as_str().context("label")?;
     let texts = [&label[..40], "evil.example", "template-of-mine<img src"];
     tour.visit("/self", &texts).await?;
-    let field = one(tour.client, "textbox", Name::Is("Name")).await?;
+    let field = tour.page.first("textbox", Name::Is("Name")).await?;
     let value = field.prop("value").await?.unwrap_or_default();
     ensure!(value == label, "the field holds {value:?}");
     tour.look("self").await
@@ -257,38 +263,41 @@ async fn editor(tour: &mut Tour<'_>, script: &Value) -> Result<()> {
         );
         let query: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
         tour.visit(&format!("/edit?path={query}"), &[shown]).await?;
-        one(tour.client, "treeitem", Name::Has(shown)).await?;
-        one(tour.client, "tab", Name::Has(shown)).await?;
+        tour.page.first("treeitem", Name::Has(shown)).await?;
+        tour.page.first("tab", Name::Has(shown)).await?;
         tour.shows(
             &format!("the file {path:?}"),
             &["inside the file <pwned-mark>"],
         )
         .await?;
-        press(
-            tour.client,
-            "button",
-            Name::Has(&format!("Actions for {shown}")),
-        )
-        .await
-        .ok();
+        tour.page
+            .press_first("button", Name::Has(&format!("Actions for {shown}")))
+            .await
+            .ok();
         tour.look(&format!("edit-{}", file["number"])).await?;
     }
     tour.visit("/edit?path=index.html", &[]).await?;
-    press(tour.client, "button", Name::Is("Search")).await?;
-    let field = one(tour.client, "searchbox", Name::Any).await?;
+    tour.page.press_first("button", Name::Is("Search")).await?;
+    let field = tour.page.first("searchbox", Name::Any).await?;
     field.send_keys("<pwned-mark>").await?;
-    until("matches of the search", SOON, async || {
-        let found = all(tour.client, "button", Name::Has("inside the file")).await?;
-        Ok((found.len() >= files.len()).then_some(()))
-    })
-    .await?;
+    tour.page
+        .wait("matches of the search", async || {
+            let found = tour
+                .page
+                .all(None, "button", Name::Has("inside the file"))
+                .await?
+                .len();
+            ensure!(found >= files.len(), "there are {found}");
+            Ok(())
+        })
+        .await?;
     tour.look("edit-search").await
 }
 
 async fn logs(tour: &mut Tour<'_>, script: &Value) -> Result<()> {
     let line = script["line"].as_str().context("line")?;
     tour.visit("/logs", &[line]).await?;
-    let areas = one(tour.client, "combobox", Name::Is("Area")).await?;
+    let areas = tour.page.first("combobox", Name::Is("Area")).await?;
     areas.select_by_index(1).await?;
     tour.look("logs").await
 }
@@ -301,11 +310,11 @@ async fn topology(tour: &mut Tour<'_>, shown: &[&str]) -> Result<()> {
     let short: Vec<&str> = short.iter().map(String::as_str).collect();
     tour.visit("/topology", &short).await?;
     for text in &short {
-        press(tour.client, "button", Name::Has(text)).await?;
-        one(tour.client, "heading", Name::Has(text)).await?;
+        tour.page.press_first("button", Name::Has(text)).await?;
+        tour.page.first("heading", Name::Has(text)).await?;
         tour.look("topology").await?;
     }
-    press(tour.client, "tab", Name::Is("Table")).await?;
+    tour.page.press_first("tab", Name::Is("Table")).await?;
     tour.shows("the table", shown).await?;
     tour.look("topology-table").await
 }
@@ -331,12 +340,14 @@ async fn addresses(tour: &mut Tour<'_>) -> Result<()> {
     .enumerate()
     {
         tour.visit(path, &[]).await?;
-        one(tour.client, "heading", Name::Any)
+        tour.page
+            .first("heading", Name::Any)
             .await
             .with_context(|| path.clone())?;
         tour.look(&format!("address-{number}")).await?;
     }
-    tour.client
+    tour.page
+        .client
         .execute("sessionStorage.clear()", vec![])
         .await
         .map(drop)
@@ -346,22 +357,24 @@ async fn addresses(tour: &mut Tour<'_>) -> Result<()> {
 /// The same things done by us: what would not be noticed now was not looked for before.
 async fn would_notice(tour: &mut Tour<'_>) -> Result<()> {
     tour.visit("/peers", &[]).await?;
-    one(tour.client, "heading", Name::Is("Peers")).await?;
+    tour.page.first("heading", Name::Is("Peers")).await?;
     let harm = "window.pwned = 1; alert('pwned'); \
          const make = (name, more) => document.getElementById('main').append(Object.assign(document.createElement(name), more)); \
          make('pwned-mark'); make('img', { src: '/pwned.png' }); make('img', { src: `http://10.55.0.1:${arguments[0]}/pwned` }); \
          const wide = document.createElement('button'); wide.style.width = '3000px'; document.getElementById('main').append(wide);";
-    tour.client.execute(harm, vec![json!(MARKER)]).await?;
+    tour.page.client.execute(harm, vec![json!(MARKER)]).await?;
     let asked = "return performance.getEntriesByType('resource').some((one) => one.name.includes('pwned.png')) \
          && window.reported.length > 1";
-    holds(tour.client, "the harm is done", asked, &[]).await?;
+    tour.page.holds("the harm is done", asked, &[]).await?;
     TcpStream::connect_timeout(&([127, 0, 0, 1], MARKER).into(), SOON)?
         .write_all(b"GET /pwned HTTP/1.1\r\n\r\n")?;
-    until("the marker hears visitors", SOON, async || {
-        let heard = tour.marker.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((!heard.is_empty()).then_some(()))
-    })
-    .await?;
+    tour.page
+        .wait("the marker hears visitors", async || {
+            let heard = tour.marker.0.lock().unwrap_or_else(PoisonError::into_inner);
+            ensure!(!heard.is_empty(), "nobody came");
+            Ok(())
+        })
+        .await?;
     tour.look("harm").await?;
     for sign in [
         "a script ran",

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::devtools;
-use super::seek::{Name, SOON, holds, one, until};
+use super::find::Page;
+use super::{SOON, devtools};
 
 /// Longest time for one order, whatever it is.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -56,17 +56,20 @@ impl Tabs<'_> {
         for (number, tab) in self.tabs.iter().enumerate() {
             self.client.switch_to_window(tab.clone()).await?;
             let settled = "return window.waiting === 0 || window.waiting";
-            holds(self.client, "late answers are there", settled, &[]).await?;
-            let (mut wanted, mut shown) = (Value::Null, Value::Null);
+            let page = Page::new(self.client);
+            page.holds("late answers are there", settled, &[]).await?;
             let what = format!("tab {number} shows what the peer says");
-            let done = until(&what, within, async || {
+            page.wait_within(within, &what, async || {
                 let before = self.list().await?;
-                shown = self.client.execute(include_str!("rows.js"), vec![]).await?;
-                wanted = self.list().await?;
-                Ok((before == wanted && shown == wanted).then_some(()))
-            });
-            done.await
-                .with_context(|| format!("shown:  {shown}\nwanted: {wanted}"))?;
+                let shown = self.client.execute(include_str!("rows.js"), vec![]).await?;
+                let wanted = self.list().await?;
+                ensure!(
+                    before == wanted && shown == wanted,
+                    "shown:  {shown}\nwanted: {wanted}"
+                );
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -76,17 +79,18 @@ impl Tabs<'_> {
     async fn said(&self, words: &Value) -> Result<()> {
         for (number, tab) in self.tabs.iter().enumerate() {
             self.client.switch_to_window(tab.clone()).await?;
-            let mut said = Value::Null;
             let what = format!("tab {number} says {words}");
-            let done = until(&what, SOON * 2, async || {
-                said = self.client.execute("return window.said", vec![]).await?;
+            let page = Page::new(self.client);
+            page.wait_within(SOON * 2, &what, async || {
+                let said = self.client.execute("return window.said", vec![]).await?;
                 let list = said.as_array().context("no words")?;
                 let wanted = words.as_array().context("no words")?;
                 let mut rest = list.iter();
                 let in_order = wanted.iter().all(|word| rest.any(|one| one == word));
-                Ok((in_order && list.last() == wanted.last()).then_some(()))
-            });
-            done.await.with_context(|| format!("it said {said}"))?;
+                ensure!(in_order && list.last() == wanted.last(), "it said {said}");
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -140,7 +144,7 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
         client.switch_to_window(tab.clone()).await?;
         devtools::before_pages(client, include_str!("three_tabs.js")).await?;
         client.goto(&format!("{}/peers", tabs.origin)).await?;
-        one(client, "heading", Name::Is("Peers")).await?;
+        Page::new(client).the("heading", "Peers").await?;
         tabs.tabs.push(tab);
     }
     println!("ready");

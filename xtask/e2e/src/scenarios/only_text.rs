@@ -153,7 +153,6 @@ pub(super) fn only_text(lab: &Lab) -> Result<()> {
     let script = json!({
         "part": "only text", "link": ada.link()?, "origin": ada.origin()?, "folder": lab.folder(), "peers": said,
         "label": label, "files": files, "line": format!("a line {MARKUP}"),
-        "shots": std::env::var("GOOP_E2E_SHOTS").unwrap_or_default(),
     });
     drive(lab, &ada, &script)
 }

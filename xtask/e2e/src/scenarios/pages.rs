@@ -51,7 +51,7 @@ pub(super) fn live(lab: &Lab) -> Result<()> {
     let (ada, sample) = pair(lab, "sample")?;
     let script = json!({
         "part": "live", "link": ada.link()?, "origin": ada.origin()?, "peer": sample.id()?, "own": ada.id()?,
-        "shots": std::env::var("GOOP_E2E_SHOTS").unwrap_or_default(), "folder": lab.folder(),
+        "folder": lab.folder(),
     });
     drive(lab, &ada, &script)
 }
