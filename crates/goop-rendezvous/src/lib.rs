@@ -1,0 +1,3 @@
+//! How peers in different networks are introduced.
+
+pub mod client;
