@@ -5,6 +5,9 @@
 mod dialling;
 mod events;
 mod probing;
+mod punching;
+mod relaying;
+mod routes;
 mod saving;
 mod swarm;
 #[cfg(test)]
@@ -25,19 +28,27 @@ use tokio::time::timeout_at;
 
 use crate::PeerId;
 use crate::address::{self, Reach, Vicinity};
+use crate::circuit::transport::{self, Circuits};
 use crate::config::{Discovery, Listen, LocalProfile, NetConfig, NetError};
 use crate::dial::DialPlan;
 use crate::directory::Directory;
+use crate::fallback::Fallback;
 use crate::links::{Links, OpenError, Opener};
 use crate::mdns::codec::Service;
 use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
 use crate::net::{FavoriteError, PeerEvent};
+use crate::observed::Observed;
 use crate::presence::{Announcer, Gate};
 use crate::reach::Probes;
+use crate::relay::{RelayInfo, RelayPlan, RelayState};
 use crate::router::{Router, Serving};
 use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 
+use goop_identity::presence::PresenceMessage;
+
+use punching::Punching;
+use routes::View;
 use saving::Saving;
 use swarm::Behaviour;
 
@@ -65,6 +76,14 @@ pub(crate) enum Command {
     AddAddrs(PeerId, Vec<Multiaddr>),
     Grace(Duration),
     SayOffline,
+    /// The relay to use.
+    Relay(Option<RelayInfo>),
+    /// The relay asks us to be reachable again.
+    Pulse,
+    /// A rendezvous passed a record on.
+    Heard(Box<PresenceMessage>),
+    /// It was agreed to dial a peer at these addresses now.
+    Punch(PeerId, Vec<Multiaddr>),
     /// Answered when everything before it is done and shown.
     Sync(oneshot::Sender<()>),
     Shutdown,
@@ -87,6 +106,10 @@ pub(crate) struct Shared {
     pub(crate) rows: watch::Receiver<Arc<Vec<PeerRow>>>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) mdns: Option<watch::Receiver<MdnsHealth>>,
+    pub(crate) relay_state: watch::Receiver<RelayState>,
+    /// The relay in use, and whether others reach us through it.
+    pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
+    pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
 }
 
 pub(crate) struct Host {
@@ -115,7 +138,24 @@ pub(crate) struct Host {
     /// Connections that missed a ping.
     silent: HashSet<ConnectionId>,
     saving: Saving,
-    /// What others are told that we listen on.
+    relay: RelayPlan,
+    reserving: JoinSet<relaying::Answer>,
+    relay_peer: watch::Sender<Option<PeerId>>,
+    relay_state: watch::Sender<RelayState>,
+    relay_info: watch::Sender<(Option<RelayInfo>, bool)>,
+    fallback: Fallback,
+    /// Dials through relays that are under way.
+    circuit_dials: HashMap<ConnectionId, PeerId>,
+    /// Relays of others, which are left when nothing runs through them.
+    foreign_relays: HashSet<PeerId>,
+    punching: Punching,
+    observed: Observed,
+    /// Where we may be met when a hole is punched.
+    candidates: watch::Sender<Vec<Multiaddr>>,
+    own_record: watch::Sender<Option<PresenceMessage>>,
+    /// Where we listen, as far as others can do something with it.
+    own_addrs: Vec<Multiaddr>,
+    /// What others are told about where we are.
     published: Vec<Multiaddr>,
     listening: watch::Sender<Vec<Multiaddr>>,
     rows: watch::Sender<Arc<Vec<PeerRow>>>,
@@ -143,10 +183,31 @@ impl Host {
                 Some(Service::of_tag(tag).map_err(|error| NetError::Setting(error.to_string()))?)
             }
         };
-        let serving = router.start();
         let links = Arc::new(Links::default());
+        let opener = Opener {
+            me,
+            links: links.clone(),
+            commands: commands.clone(),
+        };
+        let (arrivals, arrived) = mpsc::channel(transport::QUEUE);
+        let (relay_peer, relay_seen) = watch::channel(None);
+        let (relay_state, relay_state_seen) = watch::channel(RelayState::default());
+        let (relay_info, relay_info_seen) = watch::channel((None, false));
+        let (candidates, candidates_seen) = watch::channel(Vec::new());
+        let (own_record, own_record_seen) = watch::channel(None);
+        let view = View {
+            commands: commands.clone(),
+            links: links.clone(),
+            arrivals,
+            relay: relay_seen,
+            relay_state: relay_state_seen.clone(),
+            candidates: candidates_seen,
+        };
+        let serving = routes::add(router, &view).start();
+        let circuits = Circuits::new(opener, arrived);
         let topic = IdentTopic::new(config.topic.clone());
-        let mut swarm = swarm::build(&config, serving.clone(), links.clone(), &topic).await?;
+        let mut swarm =
+            swarm::build(&config, serving.clone(), links.clone(), circuits, &topic).await?;
         swarm::listen(&mut swarm, &config)?;
         let now = Instant::now();
         let mdns = service.map(|service| MdnsTask::start(Agent::new(service, me, now)));
@@ -161,6 +222,13 @@ impl Host {
             rows: rows_seen,
             events: events.clone(),
             mdns: mdns.as_ref().map(MdnsTask::health),
+            relay_state: relay_state_seen,
+            relay_info: relay_info_seen,
+            own_record: own_record_seen,
+        };
+        let reach = match config.listen {
+            Listen::Lan { .. } => Reach::Network,
+            Listen::Loopback { .. } => Reach::Loopback,
         };
         let directory = config.peer_file.as_deref().map(Directory::at);
         let known = directory.as_ref().map(Directory::load).unwrap_or_default();
@@ -173,10 +241,7 @@ impl Host {
             inbox,
             say: said,
             topic,
-            vicinity: Vicinity::new(match config.listen {
-                Listen::Lan { .. } => Reach::Network,
-                Listen::Loopback { .. } => Reach::Loopback,
-            }),
+            vicinity: Vicinity::new(reach),
             mdns,
             table: PeerTable::new(Lifetimes {
                 ttl: config.ttl,
@@ -192,6 +257,19 @@ impl Host {
             doubted: JoinSet::new(),
             silent: HashSet::new(),
             saving: Saving::new(directory),
+            relay: RelayPlan::new(reach, now),
+            reserving: JoinSet::new(),
+            relay_peer,
+            relay_state,
+            relay_info,
+            fallback: Fallback::new(),
+            circuit_dials: HashMap::new(),
+            foreign_relays: HashSet::new(),
+            punching: Punching::default(),
+            observed: Observed::default(),
+            candidates,
+            own_record,
+            own_addrs: Vec::new(),
             published: Vec::new(),
             listening,
             rows,
@@ -243,6 +321,8 @@ impl Host {
                 Ok(()) = self.say.changed() => self.heed(),
                 sighting = next_sighting(self.mdns.as_mut()) => self.on_sighting(sighting),
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
+                Some(answered) = self.reserving.join_next() => self.on_reserve_task(answered),
+                Some(agreed) = self.punching.next() => self.on_agreed(agreed),
                 Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
                 () = self.saving.finished() => {}
                 () = &mut sleep => self.tick(Instant::now()),
@@ -258,6 +338,9 @@ impl Host {
             self.presence.next_wake(),
             self.probes.next_wake(),
             self.saving.next_wake(),
+            self.relay.next_wake(),
+            self.fallback.next_wake(),
+            self.punching.sweep_at,
             self.stale.then_some(self.show_at),
         ];
         wakes
@@ -273,8 +356,16 @@ impl Host {
         while let Some(peer) = self.dials.next_due(now) {
             self.dial(peer);
         }
+        while let Some(peer) = self.fallback.next_due(now) {
+            self.dial_through_relay(peer);
+        }
+        if self.relay.next_wake().is_some_and(|at| at <= now) {
+            self.relay.tick(now);
+            self.settle_relay(now);
+        }
+        self.sweep(now);
         if let Some(record) = self.presence.tick(now, unix_millis()) {
-            self.send_record(&record);
+            self.send_record(record);
             self.show_quietly();
         }
         for peer in self.probes.tick(now) {
@@ -300,11 +391,21 @@ impl Host {
                 }
             }
             Command::AddAddrs(peer, addrs) => {
-                let addrs = addrs.into_iter().map(address::without_peer).collect();
+                let circuits = addrs.iter().filter_map(address::Circuit::parse).collect();
+                self.fallback.learn(peer, circuits, now);
+                let direct = addrs.into_iter().filter(|addr| !address::is_relayed(addr));
+                let addrs = direct.map(address::without_peer).collect();
                 self.dials.learn(peer, addrs, WANTED, now);
             }
             Command::Grace(grace) => self.table.set_grace(grace),
             Command::SayOffline => self.publish_offline(),
+            Command::Relay(info) => self.set_relay(info),
+            Command::Pulse => {
+                self.relay.pulse(now);
+                self.settle_relay(now);
+            }
+            Command::Heard(message) => self.on_rendezvous(*message),
+            Command::Punch(peer, addrs) => self.punch(peer, addrs, false),
             Command::Sync(reply) => {
                 self.show();
                 let _ = reply.send(());
@@ -349,6 +450,7 @@ impl Host {
                 }
                 TableChange::Gone(peer) => {
                     self.dials.forget(&peer);
+                    self.fallback.forget(&peer);
                     PeerEvent::Gone(peer)
                 }
                 TableChange::Changed(peer) => match self.table.get(&peer) {
@@ -400,8 +502,53 @@ impl Host {
     fn refresh_listening(&mut self) {
         let addrs: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         self.vicinity.look_around(&addrs);
-        let published = self.vicinity.published(&addrs);
+        let own = self.vicinity.published(&addrs);
         self.listening.send_replace(addrs);
+        if own == self.own_addrs {
+            return;
+        }
+        if let Some(mdns) = &self.mdns {
+            mdns.set_addrs(own.clone());
+        }
+        let moved = !self.own_addrs.is_empty();
+        self.own_addrs = own;
+        if moved {
+            let now = Instant::now();
+            self.relay.verify(now);
+            self.settle_relay(now);
+        }
+        self.refresh_published();
+    }
+
+    /// Somebody told where it sees us.
+    fn observe(&mut self, peer: PeerId, connection: ConnectionId, addr: Multiaddr) {
+        let Some(outbound) = self.links.is_outbound_direct(&peer, connection) else {
+            return;
+        };
+        let of_relay = self.relay.is_relay(&peer);
+        let addr = address::without_peer(addr);
+        // Who we dialled from a port of its own saw nothing of use.
+        if outbound == of_relay
+            && self.vicinity.plausible(&addr)
+            && self.observed.saw(connection, addr, of_relay)
+        {
+            self.refresh_published();
+        }
+    }
+
+    /// What others are told about where we are, brought up to date.
+    fn refresh_published(&mut self) {
+        let mut outside = self.observed.by_relay();
+        outside.retain(|addr| self.vicinity.is_public(addr));
+        let published = address::told(self.relay.circuits(), &outside, &self.own_addrs);
+        let mut candidates = self.observed.candidates(&self.own_addrs);
+        candidates.extend(self.own_addrs.iter().cloned());
+        candidates.truncate(crate::punch::MAX_ADDRS);
+        self.candidates.send_if_modified(|seen| {
+            let differs = *seen != candidates;
+            *seen = candidates;
+            differs
+        });
         if published == self.published {
             return;
         }
@@ -420,9 +567,6 @@ impl Host {
         }
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         self.swarm.behaviour_mut().identify.push(connected);
-        if let Some(mdns) = &self.mdns {
-            mdns.set_addrs(published.clone());
-        }
         self.presence.set_addrs(
             published.iter().map(ToString::to_string).collect(),
             Instant::now(),
@@ -438,6 +582,8 @@ impl Host {
         }
         self.probing.shutdown().await;
         self.doubted.shutdown().await;
+        self.reserving.shutdown().await;
+        self.punching.shutdown().await;
         let begun = tokio::time::Instant::now();
         let mdns = self.mdns.take();
         let goodbye = async {

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::multiaddr::Protocol;
+use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, ping, quic, tcp, tls, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, Transport, dns, noise, ping, quic, tcp, tls, yamux};
 
+use crate::circuit::security::Security;
+use crate::circuit::transport::{Circuits, everywhere};
 use crate::config::{Listen, NetConfig, NetError, Transports};
 use crate::gossip::{self, OnePipe};
 use crate::identify;
@@ -77,6 +80,7 @@ pub(super) async fn build(
     config: &NetConfig,
     serving: Arc<Serving>,
     links: Arc<Links>,
+    circuits: Circuits,
     topic: &IdentTopic,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let mut gossip = gossip::behaviour(&config.keypair).map_err(NetError::Other)?;
@@ -96,6 +100,10 @@ pub(super) async fn build(
         gossip: OnePipe::new(gossip),
         streams: streams::Behaviour::new(serving, links),
     };
+    let circuits = circuits
+        .upgrade(Version::V1Lazy)
+        .authenticate(Security::new(&config.keypair)?)
+        .multiplex(muxer());
     let tcp = tcp::Config::default().nodelay(true);
     let builder = SwarmBuilder::with_existing_identity(config.keypair.clone()).with_tokio();
     // A macro, because each set of transports is another type until the swarm is built.
@@ -122,6 +130,8 @@ pub(super) async fn build(
                 .with_tcp(tcp, (tls::Config::new, noise::Config::new), muxer)
                 .map_err(|error| other(&error))?
                 .with_quic_config(quic_config)
+                .with_other_transport(|_| circuits)
+                .map_err(|error| other(&error))?
                 .with_dns_config(resolver, options)
                 .with_websocket((tls::Config::new, noise::Config::new), muxer)
                 .await
@@ -133,12 +143,16 @@ pub(super) async fn build(
                 builder
                     .with_tcp(tcp, noise::Config::new, muxer)
                     .map_err(|error| other(&error))?
+                    .with_other_transport(|_| circuits)
+                    .map_err(|error| other(&error))?
             )
         }
         Transports::TcpTls => {
             finish!(
                 builder
                     .with_tcp(tcp, tls::Config::new, muxer)
+                    .map_err(|error| other(&error))?
+                    .with_other_transport(|_| circuits)
                     .map_err(|error| other(&error))?
             )
         }
@@ -147,6 +161,8 @@ pub(super) async fn build(
                 .with_tcp(tcp, tls::Config::new, muxer)
                 .map_err(|error| other(&error))?
                 .with_quic_config(quic_config)
+                .with_other_transport(|_| circuits)
+                .map_err(|error| other(&error))?
         ),
     })
 }
@@ -215,6 +231,9 @@ pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
         let reason = reason.unwrap_or_else(|| "no address to listen on".to_owned());
         return Err(NetError::Port { port, reason });
     }
+    swarm
+        .listen_on(everywhere())
+        .map_err(|error| other(&error))?;
     Ok(())
 }
 

@@ -1,0 +1,135 @@
+//! A relay as the library has it, on 127.0.0.1, that can be killed.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::StreamExt;
+use goop_identity::Keypair;
+use goop_net::{Multiaddr, PeerId, RelayInfo, RelayTimings};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{SwarmBuilder, identify, noise, relay, tls, yamux};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::support::{eventually, within};
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    relay: relay::Behaviour,
+    identify: identify::Behaviour,
+}
+
+/// Whether the relay knows an address of its own, which it then says in its reservations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knows {
+    ItsAddress,
+    Nothing,
+}
+
+/// A running relay. Dropping it kills it.
+pub struct RelayServer {
+    pub peer: PeerId,
+    pub addrs: Vec<Multiaddr>,
+    pub circuits: Arc<AtomicUsize>,
+    pub reservations: Arc<AtomicUsize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl RelayServer {
+    /// Listens on a port for TCP and QUIC; 0 takes a free one.
+    pub async fn start(keypair: &Keypair, port: u16, knows: Knows) -> Self {
+        let mut swarm = SwarmBuilder::with_existing_identity(keypair.clone())
+            .with_tokio()
+            .with_tcp(
+                libp2p::tcp::Config::default(),
+                (tls::Config::new, noise::Config::new),
+                yamux::Config::default,
+            )
+            .unwrap()
+            .with_quic()
+            .with_behaviour(|key| Behaviour {
+                relay: relay::Behaviour::new(key.public().to_peer_id(), relay::Config::default()),
+                identify: identify::Behaviour::new(identify::Config::new(
+                    String::new(),
+                    key.public(),
+                )),
+            })
+            .unwrap()
+            .with_swarm_config(|swarm| {
+                swarm.with_idle_connection_timeout(std::time::Duration::from_secs(3_600))
+            })
+            .build();
+        swarm
+            .listen_on(format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap())
+            .unwrap();
+        let mut addrs = Vec::new();
+        while addrs.len() < 2 {
+            if let SwarmEvent::NewListenAddr { address, .. } =
+                within("a listening relay", swarm.select_next_some()).await
+            {
+                if addrs.is_empty() {
+                    let quic = format!("/ip4/127.0.0.1/udp/{}/quic-v1", port_of(&address));
+                    // One that was just killed may not have let go of its port.
+                    eventually("a free port", || {
+                        swarm.listen_on(quic.parse().unwrap()).is_ok()
+                    })
+                    .await;
+                }
+                addrs.push(address);
+            }
+        }
+        // It would wait until it knows an address, which a Go relay does not.
+        let always = Some(relay::Status::Enable);
+        swarm.behaviour_mut().relay.set_status(always);
+        if knows == Knows::ItsAddress {
+            swarm.add_external_address(addrs[0].clone());
+        }
+        let circuits = Arc::new(AtomicUsize::new(0));
+        let reservations = Arc::new(AtomicUsize::new(0));
+        let counts = (circuits.clone(), reservations.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                match swarm.select_next_some().await {
+                    SwarmEvent::Behaviour(BehaviourEvent::Relay(
+                        relay::Event::CircuitReqAccepted { .. },
+                    )) => drop(counts.0.fetch_add(1, Ordering::SeqCst)),
+                    SwarmEvent::Behaviour(BehaviourEvent::Relay(
+                        relay::Event::ReservationReqAccepted { .. },
+                    )) => drop(counts.1.fetch_add(1, Ordering::SeqCst)),
+                    _ => {}
+                }
+            }
+        });
+        Self {
+            peer: keypair.public().to_peer_id(),
+            addrs,
+            circuits,
+            reservations,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        port_of(&self.addrs[0])
+    }
+
+    /// What a rendezvous would say of it.
+    pub fn info(&self) -> RelayInfo {
+        RelayInfo {
+            peer: self.peer,
+            addrs: self.addrs.clone(),
+            timings: RelayTimings::default(),
+        }
+    }
+}
+
+fn port_of(addr: &Multiaddr) -> u16 {
+    use libp2p::multiaddr::Protocol;
+    addr.iter()
+        .find_map(|part| match part {
+            Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+            _ => None,
+        })
+        .unwrap()
+}
