@@ -20,6 +20,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::introductions::Introductions;
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
@@ -54,6 +55,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         ViewerSwitch::Off => None,
     };
     let peer = Peer::start(&folder, &config).await?;
+    let (introductions, servers) =
+        Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -73,11 +76,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     banner(&folder, &peer, viewer.as_ref());
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
+    let introductions = tokio::spawn(introductions.run(leave.clone()));
     peer.net.go_online();
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
-    // Both end by the same token; what they wait for is bounded.
-    let _ = tokio::time::timeout(LEAVE_WITHIN, async { (serving.await, upkeep.await) }).await;
+    // All end by the same token; what they wait for is bounded.
+    let ends = async { (serving.await, upkeep.await, introductions.await) };
+    let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
     peer.pictures.clear();
     Ok(if again.load(Ordering::Relaxed) {
         Ended::ToStartAgain { control_port }
