@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use fantoccini::Client;
 use serde_json::{Value, json};
 
+use super::picture_now;
 use super::seek::{Name, SOON, all, holds, one, press, until};
-use super::{devtools, picture_now};
+use goop_browser::devtools;
 
 /// Where foreign text asks browsers to go.
 const MARKER: u16 = 7777;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::devtools;
 use super::seek::{Name, SOON, holds, one, until};
+use goop_browser::devtools;
 
 /// Longest time for one order, whatever it is.
 const LONGEST: Duration = Duration::from_secs(60);
