@@ -5,6 +5,7 @@ mod avatars;
 mod config;
 mod files;
 mod folders;
+mod kept;
 mod live;
 mod logs;
 mod peers;
@@ -124,6 +125,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", axum::routing::get(peers::metrics))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || method_not_allowed())
+        .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(CatchPanicLayer::new())
         .with_state(shared)

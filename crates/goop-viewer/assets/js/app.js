@@ -4,7 +4,7 @@ import { get, getText, post } from './api.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { link, loadQuick, loadSession, loadSplash, session } from './session.js';
+import { link, loadSession, quick, session } from './session.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
 import { Failure } from './components/states.js';
@@ -45,6 +45,8 @@ const pages = [
   [/^\/docs$/, () => import('./pages/docs.js')],
 ];
 
+/** Milliseconds that a page waits for live events before it shows what it has without them. */
+const PATIENCE = 1000;
 /** Names nobody chose. */
 const DEFAULT_NAMES = ['', 'hello'];
 
@@ -136,8 +138,20 @@ async function checkOrigins() {
 
 /** Somebody who is here for the first time is asked for a name. */
 async function greet() {
-  const me = await get('/api/self');
-  if (DEFAULT_NAMES.includes(me.label.trim())) welcome(me);
+  if (DEFAULT_NAMES.includes(quick.value.label.trim())) welcome(await get('/api/self'));
+}
+
+/** Follows what happens; settles when something is known about the connection, or when that takes long. */
+function following() {
+  if (connected) return Promise.resolve();
+  connected = true;
+  return new Promise((known) => {
+    connect((state) => {
+      link.value = state;
+      known();
+    });
+    setTimeout(known, PATIENCE);
+  });
 }
 
 /** Asks the peer who looks at it, follows what happens there, and shows the page. */
@@ -145,11 +159,9 @@ async function enter() {
   try {
     await loadSession();
     // In this order nothing is missed in between.
-    if (!connected) connect((state) => { link.value = state; });
-    connected = true;
-    await Promise.all([refresh(), loadQuick()]);
+    await following();
+    await refresh();
     trouble = null;
-    loadSplash();
     checkOrigins();
     greet().catch(() => {});
   } catch (error) {

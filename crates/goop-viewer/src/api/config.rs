@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::peers::{Who, own_identity};
 use crate::reply::{error, json as reply, parse};
 use crate::server::Shared;
 
@@ -51,6 +52,8 @@ struct Settings {
     /// `section.field` of each secret, and whether it is set.
     secrets: BTreeMap<String, bool>,
     paths: Paths,
+    /// As `/api/self` answers.
+    me: Who,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -135,6 +138,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
             sections: Value::Object(sections),
             secrets,
             paths,
+            me: own_identity(&shared),
         },
     )
 }

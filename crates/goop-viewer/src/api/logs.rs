@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tracing::Level;
 
@@ -24,21 +24,44 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     json(StatusCode::OK, &shared.context.logs.lines())
 }
 
-/// New lines as server-sent events.
-#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 200, content_type = "text/event-stream")))]
-pub(crate) async fn stream(State(shared): State<Arc<Shared>>) -> Response {
-    let lines = stream::unfold(shared.context.logs.follow(), async |mut follower| {
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(crate) struct Wanted {
+    /// Whether the kept lines come first, and a `verbose` event with the answer of `/api/logs/verbose` before them.
+    #[serde(default)]
+    all: bool,
+}
+
+/// New lines as server-sent events. A stream that resumes: `Last-Event-ID` gets what followed.
+#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", params(Wanted),
+    responses((status = 200, content_type = "text/event-stream")))]
+pub(crate) async fn stream(
+    State(shared): State<Arc<Shared>>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Response {
+    let logs = shared.context.logs.clone();
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let (follower, hello) = if wanted.all {
+        let on = serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) });
+        let hello = Event::default().event("verbose").data(on.to_string());
+        (logs.follow_after(last_seen), Some(hello))
+    } else if last_seen.is_some() {
+        (logs.follow_after(last_seen), None)
+    } else {
+        (logs.follow(), None)
+    };
+    let lines = stream::unfold(follower, async |mut follower| {
         Some((follower.next().await, follower))
     })
     .flat_map(stream::iter)
-    .map(|line| {
-        Ok::<_, Infallible>(
-            Event::default()
-                .event("message")
-                .data(go_json(&line).trim_end()),
-        )
+    .map(move |(number, line)| {
+        Event::default()
+            .event("message")
+            .id(logs.id_of(number))
+            .data(go_json(&line).trim_end())
     });
-    Sse::new(until(shared.stop.clone(), lines))
+    let events = stream::iter(hello).chain(lines).map(Ok::<_, Infallible>);
+    Sse::new(until(shared.stop.clone(), events))
         .keep_alive(keep_alive())
         .into_response()
 }

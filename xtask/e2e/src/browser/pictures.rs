@@ -9,8 +9,8 @@ use fantoccini::Client;
 use fantoccini::key::Key;
 use serde_json::{Value, json};
 
-use super::devtools;
 use super::find::{Name, Page};
+use goop_browser::devtools;
 
 /// Windows that are looked at: a desktop and a phone.
 const SIZES: [(&str, u32, u32); 2] = [("desktop", 1280, 800), ("phone", 390, 844)];

@@ -3,7 +3,7 @@
 import { download, get, post, upload } from '../api.js';
 import { plain, size } from '../format.js';
 import { restart, wait, waiting } from '../restart.js';
-import { loadQuick, loadSplash, session, setTheme, theme } from '../session.js';
+import { loadSession, session, setTheme, theme } from '../session.js';
 import { confirm } from '../components/dialog.js';
 import { Choice, Secret, Switch, Text } from '../components/field.js';
 import { SaveBar, useForm } from '../components/form.js';
@@ -245,8 +245,7 @@ function Settings({ settings, again }) {
     const answer = await post('/api/settings', nested(changes)).catch((error) => { throw worded(error); });
     wait(answer?.restart ?? []);
     await again();
-    loadQuick().catch(() => {});
-    loadSplash();
+    loadSession().catch(() => {});
     toast(strings.saved, { level: 'success' });
   }
   const form = useForm({ name: 'settings', stored, send, check, lost: (key) => key in secrets });
@@ -272,15 +271,14 @@ function Settings({ settings, again }) {
 }
 
 function Me() {
-  const me = useLoad(() => get('/api/self'));
   const settings = useLoad(() => get('/api/settings'));
-  const again = () => Promise.all([me.again(), settings.again()]);
   return html`<div class="stack">
     <div class="row spread"><h1>${strings.heading}</h1>
       <a class="button primary" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.site}</a></div>
     <${Offline} />
-    <${Loaded} from=${me}>${(data) => html`<${Card} me=${data} paths=${settings.data?.paths} template=${settings.data?.sections?.viewer?.active_template} again=${me.again} />`}<//>
-    <${Loaded} from=${settings}>${(data) => html`<${Settings} settings=${data} again=${again} />`}<//>
+    <${Loaded} from=${settings}>${(data) => html`
+      <${Card} me=${data.me} paths=${data.paths} template=${data.sections.viewer?.active_template} again=${settings.again} />
+      <${Settings} settings=${data} again=${settings.again} />`}<//>
   </div>`;
 }
 
