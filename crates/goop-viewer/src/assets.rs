@@ -30,9 +30,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The styles in the order they are joined: a browser asks for them once.
-const STYLES: [&str; 13] = [
+const STYLES: [&str; 14] = [
     "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "visiting", "self", "logs",
-    "topology", "docs", "editor",
+    "topology", "docs", "editor", "pickers",
 ];
 /// Where the joined styles are.
 const JOINED: &str = "pages.css";
