@@ -1,8 +1,10 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
 mod axe;
+mod components;
 mod devtools;
 mod find;
+mod focus;
 mod hostile;
 mod keyboard;
 mod keys;
@@ -41,6 +43,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("only text") => only_text::run(&client, &script).await,
             Some("three tabs") => three_tabs::run(&client, &script).await,
             Some("hostile") => hostile::run(&client, &script).await,
+            Some("components") => components::run(&client, &script).await,
             Some("pictures alone") => pictures::alone(&client, &script).await,
             Some("pictures") => pictures::everything(&client, &script).await,
             part => bail!("there is no part {part:?}"),

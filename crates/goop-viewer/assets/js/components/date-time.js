@@ -23,9 +23,11 @@ const whole = (text) => (text.length === 5 ? `${text}:00` : text);
 function Moment({ type, value, onChange, onBroken, now, nowText, input, names, label }) {
   const box = useRef(null);
   const hear = ({ currentTarget: field }) => {
-    // Half a date reads as none; what was there before stays until it is whole, or taken away on purpose.
-    onBroken(field.validity.badInput);
-    if (!field.validity.badInput) onChange(type === 'time' && field.value ? whole(field.value) : field.value);
+    // Half a date reads as none. What was there before stays until it is whole, or taken away on purpose; whoever goes on with half
+    // a date is told.
+    if (field.validity.badInput) return;
+    onBroken(false);
+    onChange(type === 'time' && field.value ? whole(field.value) : field.value);
   };
   const set = (text) => {
     onBroken(false);
@@ -35,7 +37,7 @@ function Moment({ type, value, onChange, onBroken, now, nowText, input, names, l
     box.current.focus();
   };
   return html`<div class="with-buttons moment">
-    <input ...${names} ...${input} ref=${box} type=${type} value=${value} onInput=${hear} />
+    <input ...${names} ...${input} ref=${box} type=${type} value=${value} onInput=${hear} onBlur=${({ currentTarget: field }) => onBroken(field.validity.badInput)} />
     <button type="button" class="button small" disabled=${input.disabled} aria-label=${`${nowText}: ${label}`} onClick=${() => set(now())}>${nowText}</button>
     ${value && html`<button type="button" class="button small" disabled=${input.disabled} aria-label=${`${strings.clear}: ${label}`} onClick=${() => set('')}><${Icon} name="close" />${strings.clear}</button>`}
   </div>`;

@@ -68,13 +68,27 @@ function Picker({ anchor, onPick, onClose }) {
   const wanted = text.trim().toLowerCase();
   const list = useMemo(() => (wanted ? parts.flatMap(({ emoji }) => emoji).filter(({ sign, words }) => sign === wanted || wanted.split(/\s+/).every((word) => words.includes(word)))
     : parts.find(({ name }) => name === part).emoji), [wanted, part]);
+  // Phones are turned, and their keyboards come and go: it stays at its button, and in the window.
   useLayoutEffect(() => {
-    const spot = anchor.getBoundingClientRect();
-    const { width, height } = box.current.getBoundingClientRect();
-    const below = spot.bottom + height + EDGE <= innerHeight;
-    box.current.style.left = `${Math.max(EDGE, Math.min(spot.left, innerWidth - width - EDGE))}px`;
-    box.current.style.top = `${Math.max(EDGE, below ? spot.bottom + EDGE / 2 : spot.top - height - EDGE / 2)}px`;
+    function place() {
+      const spot = anchor.getBoundingClientRect();
+      const { width, height } = box.current.getBoundingClientRect();
+      const below = spot.bottom + height + EDGE <= innerHeight;
+      box.current.style.left = `${Math.max(EDGE, Math.min(spot.left, innerWidth - width - EDGE))}px`;
+      box.current.style.top = `${Math.max(EDGE, Math.min(below ? spot.bottom + EDGE / 2 : spot.top - height - EDGE / 2, innerHeight - height - EDGE))}px`;
+    }
+    place();
     search.current.focus({ preventScroll: true });
+    const watcher = new ResizeObserver(place);
+    watcher.observe(box.current);
+    watcher.observe(document.documentElement);
+    addEventListener('resize', place);
+    addEventListener('scroll', place, { passive: true });
+    return () => {
+      watcher.disconnect();
+      removeEventListener('resize', place);
+      removeEventListener('scroll', place);
+    };
   }, []);
   useEffect(() => {
     const away = (event) => box.current?.contains(event.target) || anchor.contains(event.target) || onClose(false);

@@ -61,7 +61,7 @@ function Rows({ entries, chosen, onMove, onOpen, onUp }) {
     } else return;
     event.preventDefault();
   }
-  return html`<ul class="picker-list" role="listbox" tabindex="0" ref=${box} aria-label=${strings.list} data-first
+  return html`<ul class="picker-list" role="listbox" tabindex="0" ref=${box} aria-label=${strings.list}
       aria-activedescendant=${entries[chosen] ? `${id}-${chosen}` : undefined} onKeyDown=${key}>
     ${entries.map((entry, at) => html`<li key=${entry.name} id=${`${id}-${at}`} class="picker-row" role="option" aria-selected=${String(at === chosen)}
         onClick=${() => onMove(at)} onDblClick=${() => onOpen(entry, true)}>
@@ -73,6 +73,15 @@ function Picker({ kind, from, ends, browse, onClose }) {
   const [dir, setDir] = useState(from);
   const [chosen, setChosen] = useState(0);
   const here = useLoad(() => browse(dir), [dir]);
+  const head = useRef(null);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    if (!here.data && !here.error) return;
+    // The list that had the focus is gone with its folder; the next one goes on.
+    const dialog = head.current.closest('dialog');
+    if (isFirst.current || !dialog.contains(document.activeElement)) (dialog.querySelector('[role="listbox"]') ?? head.current.querySelector('button')).focus();
+    isFirst.current = false;
+  }, [here.data, here.error]);
   const isFolder = kind === 'folder';
   const wanted = ({ name, is_dir: folder }) => folder || (!isFolder && (ends.length === 0 || ends.some((end) => name.toLowerCase().endsWith(end))));
   const entries = (here.data?.entries ?? []).filter(wanted);
@@ -94,7 +103,7 @@ function Picker({ kind, from, ends, browse, onClose }) {
   const canUse = Boolean(here.data) && !here.error && (isFolder || isFile);
   return html`<${Dialog} title=${isFolder ? strings.folder : strings.file} onClose=${() => onClose(null)}>
     <p class="small muted">${strings.machine}</p>
-    <div class="row picker-head">
+    <div class="row picker-head" ref=${head}>
       <button type="button" class="icon-button" aria-label=${strings.up} title=${strings.up} aria-disabled=${String(!here.data || here.data.parent === here.data.dir)} onClick=${up}><${Icon} name="up" /></button>
       <p class="mono picker-path" role="status">${here.data?.dir ?? dir}</p>
     </div>
