@@ -1,7 +1,9 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
 mod axe;
+mod components;
 mod find;
+mod focus;
 mod hostile;
 mod keyboard;
 mod keys;
@@ -12,13 +14,12 @@ mod pictures;
 mod three_tabs;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fantoccini::{Client, Locator};
 use goop_browser::{Driver, Wanted};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -43,6 +44,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("only text") => only_text::run(&client, &script).await,
             Some("three tabs") => three_tabs::run(&client, &script).await,
             Some("hostile") => hostile::run(&client, &script).await,
+            Some("components") => components::run(&client, &script).await,
             Some("pictures alone") => pictures::alone(&client, &script).await,
             Some("pictures") => pictures::everything(&client, &script).await,
             part => bail!("there is no part {part:?}"),

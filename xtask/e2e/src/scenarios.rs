@@ -125,6 +125,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             three_tabs::three_tabs,
         ),
         scenario(
+            "components, each by itself",
+            Kind::Browser,
+            pages::components,
+        ),
+        scenario(
             "pictures of every page",
             Kind::Pictures,
             pictures::every_page,

@@ -39,7 +39,7 @@ const LEVELS = strings.levels.map(([level]) => level);
 let number = 0;
 const numbered = (line) => {
   number += 1;
-  return { ...line, number, time: new Date(line.ts).toLocaleTimeString() };
+  return { ...line, number, time: new Date(line.ts).toLocaleTimeString(undefined, { hour12: false }) };
 };
 
 /** The lines, live. Many at once are shown with one drawing. */
@@ -130,8 +130,7 @@ function Logs() {
       <button type="button" class="button" onClick=${copy}><${Icon} name="copy" />${strings.copy}</button>
     </div>
     ${error && html`<${Failure} error=${error} again=${again} />`}
-    <${Lines} lines=${shown} follow=${follow} />
-    ${lines.length > 0 && shown.length === 0 && html`<${Empty} title=${strings.nothing} text=${strings.nothingText} />`}
+    ${lines.length > 0 && shown.length === 0 ? html`<div class="log nothing"><${Empty} title=${strings.nothing} text=${strings.nothingText} /></div>` : html`<${Lines} lines=${shown} follow=${follow} />`}
   </div>`;
 }
 
