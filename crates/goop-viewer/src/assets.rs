@@ -158,6 +158,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_pictures_that_settings_name_are_there() {
+        for name in ["goop2-splash", "goop2-splash2", "goop2-splash3"] {
+            let picture = Assets::get(&format!("images/{name}.png")).map(|file| file.data);
+            assert!(
+                picture.is_some_and(|bytes| bytes.starts_with(b"\x89PNG")),
+                "{name}"
+            );
+            assert!(
+                Assets::get(&format!("images/{name}.svg")).is_some(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn every_style_is_joined() {
         let mut files: Vec<String> = Assets::iter()
             .filter_map(|path| Some(path.strip_prefix("css/")?.strip_suffix(".css")?.to_owned()))
