@@ -49,6 +49,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
         scenario(
+            "a full disk in the middle of a save or an import changes nothing",
+            Kind::Lan,
+            bad_input::full_disk_and_site,
+        ),
+        scenario(
             "a read-only goop.json is left alone",
             Kind::Lan,
             bad_input::read_only,

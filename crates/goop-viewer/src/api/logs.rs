@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use super::live::{keep_alive, until};
@@ -66,26 +66,29 @@ pub(crate) async fn stream(
         .into_response()
 }
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
 pub(crate) struct Verbose {
     on: bool,
 }
 
 /// Whether details of the network are logged.
-#[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200)))]
+#[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200, body = Verbose)))]
 pub(crate) async fn verbose(State(shared): State<Arc<Shared>>) -> Response {
     json(
         StatusCode::OK,
-        &serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) }),
+        &Verbose {
+            on: shared.verbose.load(Ordering::Relaxed),
+        },
     )
 }
 
-/// Switches the details on or off. Pages filter by it; the log itself keeps what its level says.
+/// Switches the details of the network on or off, until the peer ends.
 #[utoipa::path(post, path = "/api/logs/verbose", tag = "logs", request_body = Verbose, responses((status = 204), (status = 400)))]
 pub(crate) async fn set_verbose(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match parse::<Verbose>(&body) {
         Ok(Verbose { on }) => {
             shared.verbose.store(on, Ordering::Relaxed);
+            (shared.context.verbose)(on);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(_) => error(StatusCode::BAD_REQUEST, "bad json"),
@@ -101,7 +104,7 @@ pub(crate) struct ClientLine {
     message: String,
 }
 
-/// A line from a page.
+/// A line from a page, at most 4 KiB of it on one line. `debug` is not kept.
 #[utoipa::path(post, path = "/api/logs/client", tag = "logs", request_body = ClientLine, responses((status = 204), (status = 400)))]
 pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let line: ClientLine = match parse(&body) {

@@ -267,6 +267,8 @@ pub(crate) async fn say_offline(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The metrics, in Prometheus' text form.
+#[utoipa::path(get, path = "/metrics", tag = "logs",
+    responses((status = 200, content_type = "text/plain"), (status = 404, description = "this run has none")))]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     match &shared.context.metrics {
         Some(metrics) => (
