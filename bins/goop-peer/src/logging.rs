@@ -2,7 +2,9 @@
 
 use goop_viewer::LogRing;
 use goop_viewer::logs::RingLayer;
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
@@ -24,16 +26,58 @@ pub(crate) fn start(ring: &LogRing) -> impl Fn(bool) + Send + Sync + 'static {
         .with_writer(std::io::stderr)
         .with_target(true)
         .with_filter(terminal);
-    let (filter, details) = reload::Layer::new(EnvFilter::new(PAGE));
-    let page = RingLayer(ring.clone()).with_filter(filter);
+    let (page, details) = page(ring);
     let _ = tracing_subscriber::registry()
         .with(terminal)
         .with(page)
         .try_init();
-    move |on| {
+    details
+}
+
+/// What fills the ring, and what switches its details.
+fn page<S>(ring: &LogRing) -> (impl Layer<S>, impl Fn(bool) + Send + Sync + 'static)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let (filter, details) = reload::Layer::new(EnvFilter::new(PAGE));
+    let switch = move |on| {
         let filter = EnvFilter::new(if on { DETAILS } else { PAGE });
         if let Err(error) = details.reload(filter) {
             tracing::warn!(%error, "the details of the log cannot be switched");
         }
+    };
+    (RingLayer(ring.clone()).with_filter(filter), switch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_come_and_go_with_their_switch() {
+        let ring = LogRing::default();
+        let (page, details) = page(&ring);
+        let log = tracing_subscriber::registry().with(page);
+        tracing::subscriber::with_default(log, || {
+            let say = |text: &str| {
+                tracing::debug!(target: "libp2p_swarm", "{text}");
+                tracing::info!("{text} for everybody");
+            };
+            say("before");
+            details(true);
+            say("on");
+            details(false);
+            say("off");
+        });
+        let lines: Vec<String> = ring.lines().into_iter().map(|line| line.msg).collect();
+        assert_eq!(
+            lines,
+            [
+                "before for everybody",
+                "on",
+                "on for everybody",
+                "off for everybody"
+            ]
+        );
     }
 }

@@ -169,6 +169,22 @@ mod tests {
         assert_eq!(paths, described);
     }
 
+    /// The description knows types by their names alone: two of one name would be one.
+    #[test]
+    fn lists_of_files_and_of_peers_are_described_apart() {
+        let document = serde_json::to_value(routes().into_openapi()).unwrap_or_default();
+        let fields = |path: &str| {
+            let ok = &document["paths"][path]["get"]["responses"]["200"]["content"];
+            let name = ok["application/json"]["schema"]["items"]["$ref"].as_str();
+            let name = name
+                .and_then(|name| name.rsplit('/').next())
+                .unwrap_or_default();
+            document["components"]["schemas"][name]["properties"].clone()
+        };
+        assert!(fields("/api/site/files")["Depth"].is_object());
+        assert!(fields("/api/peers")["Reachable"].is_object());
+    }
+
     #[test]
     fn every_description_says_what_can_come_back_and_what_is_too_much() {
         let document = serde_json::to_value(routes().into_openapi()).unwrap_or_default();

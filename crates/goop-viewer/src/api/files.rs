@@ -45,7 +45,7 @@ pub(super) fn failed(failure: &StoreError, refused: StatusCode) -> Response {
 /// One file or folder.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct FileRow {
     path: String,
     is_dir: bool,
     depth: usize,
@@ -54,7 +54,7 @@ struct Listed {
     modified: u64,
 }
 
-impl From<Entry> for Listed {
+impl From<Entry> for FileRow {
     fn from(entry: Entry) -> Self {
         Self {
             path: entry.path,
@@ -67,12 +67,12 @@ impl From<Entry> for Listed {
 }
 
 /// Every file and folder, parents first. No file is opened for it.
-#[utoipa::path(get, path = "/api/site/files", tag = "site", responses((status = 200, body = Vec<Listed>), (status = 500)))]
+#[utoipa::path(get, path = "/api/site/files", tag = "site", responses((status = 200, body = Vec<FileRow>), (status = 500)))]
 pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     match with_store(&shared, Store::list).await {
         Ok(entries) => json(
             StatusCode::OK,
-            &entries.into_iter().map(Listed::from).collect::<Vec<_>>(),
+            &entries.into_iter().map(FileRow::from).collect::<Vec<_>>(),
         ),
         Err(failure) => failed(&failure, StatusCode::INTERNAL_SERVER_ERROR),
     }
