@@ -11,6 +11,7 @@ import { html, useEffect, useMemo, useState } from '../../vendor/ui.js';
 
 export const title = 'Docs';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Docs',

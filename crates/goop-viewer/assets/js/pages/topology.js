@@ -12,6 +12,7 @@ import { html, useEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
 
 export const title = 'Topology';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Topology',
