@@ -310,7 +310,13 @@ impl Store {
                 let path = folder.join(name);
                 // Links are followed within the site only; a folder behind one is not entered, so nothing goes in circles.
                 let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-                let Ok(meta) = self.inner.root.metadata(&path) else {
+                // What is no link is looked at where it was found, not from the root on.
+                let looked = if is_link {
+                    self.inner.root.metadata(&path)
+                } else {
+                    entry.metadata()
+                };
+                let Ok(meta) = looked else {
                     continue;
                 };
                 if !(meta.is_file() || meta.is_dir() && !is_link) {

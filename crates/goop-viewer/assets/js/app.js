@@ -73,6 +73,17 @@ async function read(load) {
   }
 }
 
+let list = null;
+
+/** The list of peers, read for the first page that does not say that it shows nobody (`alone`); events keep it up to date. */
+function people() {
+  list ??= refresh().catch((error) => {
+    list = null;
+    throw error;
+  });
+  return list;
+}
+
 /** Shows the page the address names. A page that was left before it was ready is taken away again. */
 async function show() {
   turn += 1;
@@ -86,12 +97,14 @@ async function show() {
   try {
     if (trouble) throw trouble;
     const page = await read(load);
+    if (!page.alone) await people();
     if (mine !== turn) return;
     document.title = strings.title(page.title);
     main.dataset.wide = String(Boolean(page.wide));
     main.dataset.broad = String(Boolean(page.broad));
     gone = await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) });
   } catch (error) {
+    if (mine !== turn) return;
     gone = mount(main, html`<${Failure} error=${error} again=${trouble ? enter : show} />`);
   }
   if (mine === turn) leave = gone ?? leave;
@@ -160,7 +173,6 @@ async function enter() {
     await loadSession();
     // In this order nothing is missed in between.
     await following();
-    await refresh();
     trouble = null;
     checkOrigins();
     greet().catch(() => {});

@@ -40,6 +40,7 @@ pub(super) fn take(bench: &Bench) -> Result<Vec<Row>> {
     let mut tasks = Samples::default();
     if !bench.floors_only {
         let peer = Peer::start(&bench.lan.here, "tree-20000", &bench.peer, &folder)?;
+        prove_that_reading_counts(&peer)?;
         for _ in 0..bench.effort.rounds {
             let (before, from) = (peer.process.read_bytes()?, Instant::now());
             let answer = peer.ask("/api/site/files")?.ok("/api/site/files")?;
@@ -116,6 +117,19 @@ fn walk(folder: &Path) -> Result<usize> {
         }
     }
     Ok(found)
+}
+
+/// A counter that stands still would make every list look good.
+fn prove_that_reading_counts(peer: &Peer<'_>) -> Result<()> {
+    let before = peer.process.read_bytes()?;
+    let path = "/api/site/content?path=folder-0/file-0000.txt";
+    peer.ask(path)?.ok(path)?;
+    let read = peer.process.read_bytes()?.saturating_sub(before);
+    ensure!(
+        read >= EACH as u64,
+        "opening a file of {EACH} bytes counted as {read}"
+    );
+    Ok(())
 }
 
 /// Opens the editor and a folder of 2,000 files, and goes through it: rows at each look, long tasks.

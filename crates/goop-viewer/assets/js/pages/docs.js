@@ -12,6 +12,7 @@ import { html, useMemo, useState } from '../../vendor/ui.js';
 
 export const title = 'Docs';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Docs',

@@ -13,6 +13,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../
 
 export const title = 'Logs';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Logs',

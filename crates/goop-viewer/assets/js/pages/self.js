@@ -23,6 +23,7 @@ import { check, fields, sections } from './self-fields.js';
 
 export const title = 'Me';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Me',

@@ -13,6 +13,7 @@ import { Drawing, kindText } from './topology-drawing.js';
 
 export const title = 'Topology';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Topology',
