@@ -3,9 +3,23 @@
 //! | Module | Offers |
 //! |---|---|
 //! | [`state`] | who is there, as a value: events in, actions out |
-//! | [`limits`] | how often and how many at once |
 //! | [`wire`] | the messages, for both ends |
+//! | [`settings`] | what a server is started with |
+//! | [`server`] | the server |
+//! | [`hub`] | the one task that owns the state |
+//! | [`limits`] | how often and how many at once |
+//! | [`address`] | whose request it is, behind proxies or not |
+//! | [`lines`] | the lines the admin pages show |
 
+pub mod address;
+pub mod hub;
 pub mod limits;
+pub mod lines;
+pub mod server;
+pub mod settings;
 pub mod state;
+mod web;
 pub mod wire;
+
+pub use server::{Server, ServerError};
+pub use settings::Settings;
