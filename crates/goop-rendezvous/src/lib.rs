@@ -15,11 +15,13 @@ pub mod address;
 pub mod hub;
 pub mod limits;
 pub mod lines;
+mod relay;
 pub mod server;
 pub mod settings;
 pub mod state;
 mod web;
 pub mod wire;
 
+pub use relay::RelayError;
 pub use server::{Server, ServerError};
 pub use settings::Settings;

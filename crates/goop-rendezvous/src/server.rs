@@ -70,7 +70,7 @@ impl Server {
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn bind(settings: Settings) -> Result<Self, ServerError> {
+    pub async fn bind(settings: Settings) -> Result<Self, ServerError> {
         let listener = listen(settings.listen).map_err(|source| ServerError::Listen {
             addr: settings.listen,
             source,

@@ -55,7 +55,7 @@ impl Answer {
 
 impl Running {
     pub async fn start(settings: Settings) -> Self {
-        let server = Server::bind(settings).unwrap();
+        let server = Server::bind(settings).await.unwrap();
         let addr = server.local_addr().unwrap();
         let leave = CancellationToken::new();
         let task = tokio::spawn(server.run(leave.clone()));
