@@ -46,8 +46,6 @@ pub(crate) enum Lane {
     All,
     /// News.
     Changes,
-    /// What strangers may see.
-    Strangers,
 }
 
 /// An open socket, as the state knows it. Dropping it closes it there.
@@ -376,7 +374,6 @@ impl Owner {
             lane: match lane {
                 Lane::All => &self.all,
                 Lane::Changes => &self.changes,
-                Lane::Strangers => &self.strangers,
             }
             .subscribe(),
             inbox,

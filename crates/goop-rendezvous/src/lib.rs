@@ -9,16 +9,20 @@
 //! | [`hub`] | the one task that owns the state |
 //! | [`limits`] | how often and how many at once |
 //! | [`address`] | whose request it is, behind proxies or not |
+//! | [`store`] | the template store |
 //! | [`lines`] | the lines the admin pages show |
 
 pub mod address;
+mod docs;
 pub mod hub;
+mod keeper;
 pub mod limits;
 pub mod lines;
 mod relay;
 pub mod server;
 pub mod settings;
 pub mod state;
+pub mod store;
 mod web;
 pub mod wire;
 

@@ -27,7 +27,7 @@ use crate::settings::{RelayLimits, RelaySettings};
 use crate::wire::RelayInfo;
 
 use addresses::Addresses;
-pub(crate) use ask::{AskError, go_duration};
+pub(crate) use ask::{AskError, direction, go_duration};
 
 /// How often it is looked up where the server's name leads.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5 * 60);

@@ -5,17 +5,21 @@
 //! and sockets hear that the server ends, then the rest is cut.
 
 use std::convert::Infallible;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use goop_identity::files::{self, Privacy};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +27,14 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::hub::{Hub, Keeping, now};
+use crate::keeper::Keeper;
 use crate::limits::Limits;
 use crate::lines::Lines;
+use crate::relay::{self, Relay, RelayError};
 use crate::settings::Settings;
 use crate::state::{SWEEP, State};
-use crate::web::{self, Shared};
+use crate::store::Store;
+use crate::web::{self, Sessions, Shared};
 
 /// How long a request's head may take (rendezvous.md 1.1).
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,6 +48,9 @@ const BACKLOG: u32 = 4_096;
 const DRAIN: Duration = Duration::from_millis(1_500);
 /// After an accept that failed (no descriptors), how long until the next try.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// Longest name of an instance.
+const MAX_INSTANCE: u64 = 64;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,17 +66,29 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
+    /// The relay does not start.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 /// A server that has its port.
-#[derive(Debug)]
 pub struct Server {
     settings: Settings,
     listener: TcpListener,
+    relay: Option<(Relay, relay::Running)>,
+    metrics: Option<PrometheusHandle>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
-    /// Takes the port.
+    /// Takes the port and starts the relay, if one is wanted.
     ///
     /// # Errors
     /// See [`ServerError`].
@@ -75,7 +97,23 @@ impl Server {
             addr: settings.listen,
             source,
         })?;
-        Ok(Self { settings, listener })
+        let relay = match settings.relay.clone() {
+            Some(relay) => Some(relay::start(relay, settings.external_url.clone()).await?),
+            None => None,
+        };
+        Ok(Self {
+            settings,
+            listener,
+            relay,
+            metrics: None,
+        })
+    }
+
+    /// Shows these numbers at `/metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: PrometheusHandle) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Where it listens.
@@ -92,15 +130,36 @@ impl Server {
     /// See [`ServerError`].
     pub async fn run(self, leave: CancellationToken) -> Result<(), ServerError> {
         let lines = Lines::default();
-        let (hub, owner) = Hub::new(State::new(now()), Keeping::No, lines.clone());
+        let keeper = keeper(&self.settings).await;
+        let keeping = if keeper.is_some() {
+            Keeping::Yes
+        } else {
+            Keeping::No
+        };
+        let state = restored(keeper.as_ref()).await;
+        let (hub, owner) = Hub::new(state, keeping, lines.clone());
         let owner = tokio::spawn(owner);
+        let stop = CancellationToken::new();
+        let mut parts = tokio::task::JoinSet::new();
+        if let Some(keeper) = keeper {
+            parts.spawn(keeper.run(hub.clone(), stop.clone()));
+        }
+        let relay = self.relay.map(|(relay, running)| {
+            parts.spawn(running.run(hub.clone(), stop.clone()));
+            relay
+        });
+        let store = templates(self.settings.templates_dir.clone()).await;
         let shared = Shared {
             settings: Arc::new(self.settings),
             hub,
             limits: Limits::default(),
             lines,
+            relay,
+            store: Arc::new(store),
+            sessions: Sessions::default(),
+            metrics: self.metrics,
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
         };
         let router = web::router(shared.clone());
         let connections = TaskTracker::new();
@@ -117,6 +176,7 @@ impl Server {
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::debug!("connections are cut");
         }
+        while parts.join_next().await.is_some() {}
         drop((router, shared));
         // Both end by themselves: one was told, the other has nobody left to serve.
         let _ = sweeping.await;
@@ -125,6 +185,72 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The file of the table, if one is wanted and can be had.
+async fn keeper(settings: &Settings) -> Option<Keeper> {
+    let path = settings.peer_db.as_ref()?;
+    let instance = match instance(&settings.instance_file) {
+        Ok(instance) => instance,
+        Err(error) => {
+            tracing::warn!(path = %settings.instance_file.display(), %error, "this server has no name of its own; peers are not remembered");
+            return None;
+        }
+    };
+    match Keeper::open(path, instance).await {
+        Ok(keeper) => Some(keeper),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "presence.peer_db_path cannot be opened; peers are not remembered over a restart");
+            None
+        }
+    }
+}
+
+/// The name of this server among those that share a file: random, and the same after a restart.
+fn instance(path: &Path) -> io::Result<String> {
+    if let Some(folder) = path.parent() {
+        files::create_secret_folder(folder)?;
+    }
+    let fresh = format!("{:016x}", rand::random::<u64>());
+    match files::create_new(path, fresh.as_bytes(), Privacy::Secret) {
+        Ok(()) => return Ok(fresh),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let mut name = String::new();
+    File::open(path)?
+        .take(MAX_INSTANCE)
+        .read_to_string(&mut name)?;
+    match name.trim() {
+        "" => Err(io::Error::other("the file is empty; remove it")),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// The table as it was before a restart.
+async fn restored(keeper: Option<&Keeper>) -> State {
+    let mut state = State::new(now());
+    let Some(keeper) = keeper else { return state };
+    match keeper.load().await {
+        Ok(rows) => {
+            for (entry, instance) in rows {
+                // What a Go server wrote has no instance; a restart may have changed the program.
+                if instance.is_empty() || instance == keeper.instance() {
+                    state.restore(entry, now());
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "presence.peer_db_path cannot be read"),
+    }
+    state
+}
+
+async fn templates(folder: Option<PathBuf>) -> Store {
+    let Some(folder) = folder else {
+        return Store::default();
+    };
+    let read = tokio::task::spawn_blocking(move || Store::read(&folder));
+    read.await.unwrap_or_default()
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {

@@ -3,7 +3,7 @@
 //! Keys that only this program knows stand in `presence` beside the others; the Go program ignores them, and loses them
 //! when it saves.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use goop_identity::config::Config;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub admin_password: Option<String>,
     /// Where the table is kept over a restart.
     pub peer_db: Option<PathBuf>,
+    /// Holds this server's name among those that share that file; made when it is missing.
+    pub instance_file: PathBuf,
     /// The relay, if one is wanted.
     pub relay: Option<RelaySettings>,
     /// Folder of the template store.
@@ -62,6 +64,8 @@ impl std::fmt::Debug for Settings {
 /// The relay's part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelaySettings {
+    /// Addresses of this machine it listens on; all, unless a test keeps to itself.
+    pub bind: Vec<IpAddr>,
     /// TCP and UDP port.
     pub port: u16,
     /// Loopback port of the WebSocket listener, for a proxy that has the certificate.
@@ -154,6 +158,7 @@ impl Settings {
             admin_password: Some(presence.admin_password.clone())
                 .filter(|password| !password.is_empty()),
             peer_db: text(&presence.peer_db_path).map(|path| root.join(path)),
+            instance_file: root.join("data/rendezvous.instance"),
             relay: relay(config, own("relay_limits"), root)?,
             templates_dir: text(&presence.templates_dir)
                 .filter(|_| presence.templates_url.trim().is_empty() || !presence.use_services)
@@ -200,6 +205,10 @@ fn relay(
         return Ok(None);
     };
     Ok(Some(RelaySettings {
+        bind: vec![
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ],
         port: relay_port,
         ws_port: port("relay_ws_port", presence.relay_ws_port)?,
         key_file: root.join(&presence.relay_key_file),

@@ -240,3 +240,83 @@ async fn a_proxy_says_who_its_clients_are() {
     }
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_restart_keeps_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async || {
+        let mut settings = settings();
+        settings.peer_db = Some(folder.path().join("data/peers.db"));
+        settings.instance_file = folder.path().join("data/rendezvous.instance");
+        Running::start(settings).await
+    };
+    let server = start().await;
+    let ((key, ann), (_, ben)) = (person(), person());
+    let mut record =
+        PresenceMessage::new(PresenceKind::Online, key.public().to_peer_id(), now_ms());
+    record.content = "Ann".to_owned();
+    record.addrs = vec!["/ip4/192.0.2.7/tcp/4001".to_owned()];
+    record.sign(&key).unwrap();
+    let signed: Value = serde_json::from_slice(&record.to_json()).unwrap();
+    assert_eq!(server.publish(&signed).await, 204);
+    assert_eq!(
+        server
+            .publish(&json!({"type":"online","peerId":ben,"ts":1}))
+            .await,
+        204
+    );
+    assert_eq!(
+        server
+            .publish(&json!({"type":"offline","peerId":ben,"ts":2}))
+            .await,
+        204
+    );
+    server.end().await;
+
+    let server = start().await;
+    // Go clients come back without publishing first, and are not sent away.
+    let mut socket = server.socket(&format!("peer_id={ann}")).await.unwrap();
+    let seen = socket.until(|message| message["peerId"] == ann).await;
+    assert_eq!(seen["content"], "Ann");
+    assert_eq!(seen["addrs"], json!(["/ip4/192.0.2.7/tcp/4001"]));
+    assert_eq!(
+        server.socket(&format!("peer_id={ben}")).await.err(),
+        Some(425)
+    );
+    // Who signed before still signs.
+    let spoof = json!({"type":"update","peerId":ann,"content":"Mallory","ts":1});
+    assert_eq!(server.publish(&spoof).await, 403);
+    assert_eq!(server.publish(&signed).await, 409);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn servers_that_share_a_file_know_of_each_others_peers() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |name: &str| {
+        let mut settings = settings();
+        settings.peer_db = Some(folder.path().join("peers.db"));
+        settings.instance_file = folder.path().join(name);
+        Running::start(settings).await
+    };
+    let (one, two) = (start("one").await, start("two").await);
+    let ((_, ann), (_, ben)) = (person(), person());
+    assert_eq!(
+        one.publish(&json!({"type":"online","peerId":ann,"ts":1}))
+            .await,
+        204
+    );
+    let mut socket = one.socket(&format!("peer_id={ann}")).await.unwrap();
+    let online = json!({"type":"online","peerId":ben,"content":"Ben","ts":1});
+    assert_eq!(two.publish(&online).await, 204);
+    let seen = socket.until(|message| message["peerId"] == ben).await;
+    assert_eq!(seen["content"], "Ben");
+    assert_eq!(
+        two.publish(&json!({"type":"offline","peerId":ben,"ts":2}))
+            .await,
+        204
+    );
+    socket.until(about("offline", &ben)).await;
+    one.end().await;
+    two.end().await;
+}

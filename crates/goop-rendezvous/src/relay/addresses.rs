@@ -1,6 +1,6 @@
 //! Where the relay is: what it listens on, and where the server's public name leads.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use goop_identity::PeerId;
 use libp2p::core::multiaddr::Protocol;
@@ -22,11 +22,8 @@ pub(super) fn listen(
     let port = settings.port;
     let mut reason = None;
     let mut listening = 0;
-    for family in [
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ] {
-        let base = Multiaddr::from(family);
+    for family in &settings.bind {
+        let base = Multiaddr::from(*family);
         let tcp = base.clone().with(Protocol::Tcp(port));
         let quic = base.with(Protocol::Udp(port)).with(Protocol::QuicV1);
         for addr in [tcp, quic] {

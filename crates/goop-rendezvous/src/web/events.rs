@@ -33,6 +33,8 @@ struct Reader {
     _permit: Permit,
 }
 
+/// Presence as it happens, without e-mail addresses.
+#[utoipa::path(get, path = "/events", tag = "presence", responses((status = 200, content_type = "text/event-stream"), (status = 429)))]
 pub(super) async fn follow(State(shared): State<Shared>, Client(address): Client) -> Response {
     let permit = match shared.limits.open(Open::Stream, address) {
         Ok(permit) => permit,

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::reply::{self, JSON_PLAIN};
+use super::reply::{self, JSON, JSON_PLAIN};
 use super::{BODY_DEADLINE, Client, Shared, instant};
 use crate::state::{Incoming, Refused};
-use crate::wire::{Capabilities, MAX_MESSAGE, Publication, Refusal};
+use crate::wire::{Capabilities, MAX_MESSAGE, Publication, Refusal, RelayInfo};
 
 /// Adds what only the server can find out. Checking a signature takes some 60 µs, so it is done by whoever received the
 /// message, not by the owner of the table.
@@ -44,6 +44,10 @@ fn too_often() -> Response {
     reply::error(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded")
 }
 
+/// A peer says that it is there, what changed, or that it leaves.
+#[utoipa::path(post, path = "/publish", tag = "presence", request_body(content = String, description = "a presence record", content_type = "application/json"),
+    responses((status = 204), (status = 400), (status = 403, description = "the peer signs, and this is not signed"),
+    (status = 409, description = "older than what is known"), (status = 413), (status = 429)))]
 pub(super) async fn publish(
     State(shared): State<Shared>,
     Client(address): Client,
@@ -80,14 +84,27 @@ pub(super) async fn publish(
     }
 }
 
+/// Alive.
+#[utoipa::path(get, path = "/healthz", tag = "presence", responses((status = 200, description = "`ok`")))]
 pub(super) async fn healthz() -> Response {
     reply::of(StatusCode::OK, reply::TEXT, "ok")
 }
 
-pub(super) async fn capabilities(State(_shared): State<Shared>) -> Response {
-    reply::json(JSON_PLAIN, &Capabilities::default())
+/// What this server offers.
+#[utoipa::path(get, path = "/api/capabilities", tag = "presence", responses((status = 200, body = Capabilities)))]
+pub(super) async fn capabilities(State(shared): State<Shared>) -> Response {
+    let capabilities = Capabilities {
+        relay: shared.relay.is_some(),
+        ..Capabilities::default()
+    };
+    reply::json(JSON_PLAIN, &capabilities)
 }
 
-pub(super) async fn relay(State(_shared): State<Shared>) -> Response {
-    reply::not_found()
+/// Where the relay is.
+#[utoipa::path(get, path = "/relay", tag = "relay", responses((status = 200, body = RelayInfo), (status = 404, description = "no relay")))]
+pub(super) async fn relay(State(shared): State<Shared>) -> Response {
+    match &shared.relay {
+        Some(relay) => reply::json(JSON, &relay.info()),
+        None => reply::not_found(),
+    }
 }

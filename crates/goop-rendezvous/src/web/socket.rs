@@ -52,6 +52,10 @@ pub(super) struct Asked {
     news: String,
 }
 
+/// A WebSocket for one peer that published already.
+#[utoipa::path(get, path = "/ws", tag = "presence",
+    params(("peer_id" = String, Query), ("probe" = Option<String>, Query), ("hello" = Option<String>, Query), ("news" = Option<String>, Query)),
+    responses((status = 101), (status = 400), (status = 425, description = "publish first, or another socket speaks for the peer"), (status = 429)))]
 pub(super) async fn open(
     State(shared): State<Shared>,
     Client(address): Client,
