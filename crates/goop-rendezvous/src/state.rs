@@ -417,6 +417,20 @@ impl State {
             .clone()
     }
 
+    /// The same as strangers may see it.
+    #[must_use]
+    pub fn strangers_snapshot(&self) -> Frames {
+        let rows = self.table.rows();
+        rows.map(|row| row.publication.to_public_frame()).collect()
+    }
+
+    /// One row, as others keep it.
+    #[must_use]
+    pub fn entry(&self, peer: &PeerId) -> Option<Entry> {
+        let row = self.table.get(peer)?;
+        Some(row.entry(self.table.passed_on()))
+    }
+
     /// The rows as pages show them: those that just came first, then by when they were last seen (rendezvous.md 2.2).
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {

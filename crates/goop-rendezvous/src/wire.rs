@@ -303,6 +303,28 @@ fn with_extra(mut json: Vec<u8>, extra: &Map<String, Value>) -> Vec<u8> {
     json
 }
 
+/// Goes before a snapshot on a socket that asked for news only (`news=1`): whoever is not among the next `count` messages
+/// is gone. Others never see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMark {
+    /// Always `snapshot`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Messages that follow.
+    pub count: usize,
+}
+
+impl SnapshotMark {
+    /// The mark of a snapshot of so many messages.
+    #[must_use]
+    pub fn of(count: usize) -> Self {
+        Self {
+            kind: "snapshot".to_owned(),
+            count,
+        }
+    }
+}
+
 /// What the server says first on a socket whose client asked for it with `hello=1`. Others never see it: it has no
 /// `peerId`, and Go clients pass over such messages.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

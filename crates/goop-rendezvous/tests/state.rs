@@ -28,7 +28,7 @@ fn news_goes_out_at_once_and_repeats_now_and_then() {
     let mut clock = Clock::start();
     let mut state = State::new(clock.now());
     let ann = Keypair::generate_ed25519();
-    let mut say = |state: &mut State, clock: &mut Clock, name: &str| {
+    let say = |state: &mut State, clock: &mut Clock, name: &str| {
         state
             .publish(unsigned(online(&ann, name, &[])), None, clock.now())
             .unwrap();
