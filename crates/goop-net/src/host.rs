@@ -4,6 +4,7 @@
 
 mod dialling;
 mod events;
+mod mapping;
 mod probing;
 mod punching;
 mod relaying;
@@ -47,6 +48,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 
 use goop_identity::presence::PresenceMessage;
 
+use mapping::Mapping;
 use punching::Punching;
 use routes::View;
 use saving::Saving;
@@ -147,9 +149,10 @@ pub(crate) struct Host {
     /// Dials through relays that are under way.
     circuit_dials: HashMap<ConnectionId, PeerId>,
     /// Relays of others, which are left when nothing runs through them.
-    foreign_relays: HashSet<PeerId>,
+    foreign_relays: HashMap<PeerId, Instant>,
     punching: Punching,
     observed: Observed,
+    mapping: Mapping,
     /// Where we may be met when a hole is punched.
     candidates: watch::Sender<Vec<Multiaddr>>,
     own_record: watch::Sender<Option<PresenceMessage>>,
@@ -264,9 +267,10 @@ impl Host {
             relay_info,
             fallback: Fallback::new(),
             circuit_dials: HashMap::new(),
-            foreign_relays: HashSet::new(),
+            foreign_relays: HashMap::new(),
             punching: Punching::default(),
             observed: Observed::default(),
+            mapping: Mapping::new(config.port_mapping && reach == Reach::Network),
             candidates,
             own_record,
             own_addrs: Vec::new(),
@@ -325,6 +329,7 @@ impl Host {
                 Some(agreed) = self.punching.next() => self.on_agreed(agreed),
                 Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
                 () = self.saving.finished() => {}
+                Some(answered) = self.mapping.next() => self.on_mapping(answered),
                 () = &mut sleep => self.tick(Instant::now()),
             }
         }
@@ -341,6 +346,7 @@ impl Host {
             self.relay.next_wake(),
             self.fallback.next_wake(),
             self.punching.sweep_at,
+            self.mapping.try_at,
             self.stale.then_some(self.show_at),
         ];
         wakes
@@ -364,6 +370,7 @@ impl Host {
             self.settle_relay(now);
         }
         self.sweep(now);
+        self.map_port(now);
         if let Some(record) = self.presence.tick(now, unix_millis()) {
             self.send_record(record);
             self.show_quietly();
@@ -514,6 +521,7 @@ impl Host {
         self.own_addrs = own;
         if moved {
             let now = Instant::now();
+            self.mapping.verify(now);
             self.relay.verify(now);
             self.settle_relay(now);
         }
@@ -538,10 +546,12 @@ impl Host {
 
     /// What others are told about where we are, brought up to date.
     fn refresh_published(&mut self) {
-        let mut outside = self.observed.by_relay();
+        let mut outside = self.mapping.outside();
+        outside.extend(self.observed.by_relay());
         outside.retain(|addr| self.vicinity.is_public(addr));
         let published = address::told(self.relay.circuits(), &outside, &self.own_addrs);
-        let mut candidates = self.observed.candidates(&self.own_addrs);
+        let mut candidates = self.mapping.outside();
+        candidates.extend(self.observed.candidates(&self.own_addrs));
         candidates.extend(self.own_addrs.iter().cloned());
         candidates.truncate(crate::punch::MAX_ADDRS);
         self.candidates.send_if_modified(|seen| {
@@ -594,6 +604,9 @@ impl Host {
         let rows = Arc::new(self.table.rows());
         tokio::join!(
             goodbye,
+            async {
+                let _ = timeout_at(begun + LAST_WORDS, self.mapping.give_back()).await;
+            },
             self.saving.flush(|| rows),
             self.serving.shutdown(),
             async {

@@ -122,12 +122,13 @@ impl Host {
             circuits.insert(0, ours);
         }
         let mut addrs = Vec::new();
-        for circuit in circuits.iter().filter(|circuit| circuit.relay != self.me) {
+        circuits.retain(|circuit| circuit.relay != self.me);
+        for circuit in &circuits {
             if !self.relay.is_relay(&circuit.relay) && !circuit.relay_addr.is_empty() {
                 let relay_addrs = vec![circuit.relay_addr.clone()];
                 self.dials
                     .learn(circuit.relay, relay_addrs, Duration::ZERO, now);
-                self.foreign_relays.insert(circuit.relay);
+                self.know_foreign_relay(circuit.relay);
             }
             addrs.push(circuit.dial_addr());
         }

@@ -18,6 +18,8 @@ use crate::punch::{self, PunchError, TRIES};
 const SWEEP: Duration = Duration::from_secs(1);
 /// A direct connection is this old before circuits are let go, so that the other side uses it too.
 const SETTLED: Duration = Duration::from_secs(2);
+/// A connection to a relay of others is kept this long without a circuit.
+const FOREIGN: Duration = Duration::from_secs(60);
 /// Peers with which holes are being punched.
 const MAX_PEERS: usize = 64;
 
@@ -177,13 +179,34 @@ impl Host {
     /// A circuit came up beside a direct connection, or the reverse.
     pub(super) fn watch_circuits(&mut self, peer: PeerId) {
         self.punching.beside.insert(peer);
-        self.punching.sweep_at.get_or_insert(Instant::now() + SWEEP);
+        let soon = Instant::now() + SWEEP;
+        let at = self.punching.sweep_at.map_or(soon, |at| at.min(soon));
+        self.punching.sweep_at = Some(at);
     }
 
     /// Everything through a relay with this peer ended.
     pub(super) fn no_circuit_left(&mut self, peer: &PeerId) {
         self.punching.begun.remove(peer);
         self.punching.beside.remove(peer);
+    }
+
+    pub(super) fn know_foreign_relay(&mut self, relay: PeerId) {
+        let now = Instant::now();
+        self.foreign_relays.insert(relay, now);
+        self.punching.sweep_at.get_or_insert(now + FOREIGN);
+    }
+
+    /// Relays of others are left when nothing runs through them; ours is the plan's business.
+    fn leave_foreign_relays(&mut self, now: Instant) {
+        let (links, table) = (&self.links, &self.table);
+        let left = self.foreign_relays.extract_if(|relay, used| {
+            let of_use = links.is_busy(relay) || table.get(relay).is_some();
+            now.saturating_duration_since(*used) >= FOREIGN && !of_use
+        });
+        for (relay, _) in left {
+            // Nothing to close is fine.
+            let _ = self.swarm.disconnect_peer_id(relay);
+        }
     }
 
     /// Lets go of circuits that a direct connection stands beside and nothing uses.
@@ -207,6 +230,11 @@ impl Host {
                 self.punching.beside.remove(&peer);
             }
         }
-        self.punching.sweep_at = (!self.punching.beside.is_empty()).then_some(now + SWEEP);
+        self.leave_foreign_relays(now);
+        self.punching.sweep_at = if self.punching.beside.is_empty() {
+            (!self.foreign_relays.is_empty()).then_some(now + FOREIGN)
+        } else {
+            Some(now + SWEEP)
+        };
     }
 }
