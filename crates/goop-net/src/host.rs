@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, Swarm};
+use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     /// The relay in use, and whether others reach us through it.
     pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
     pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
+    pub(crate) ttl: Duration,
+    pub(crate) protocols: Arc<[StreamProtocol]>,
 }
 
 pub(crate) struct Host {
@@ -228,6 +230,8 @@ impl Host {
             relay_state: relay_state_seen,
             relay_info: relay_info_seen,
             own_record: own_record_seen,
+            ttl: config.ttl,
+            protocols: serving.protocols().clone(),
         };
         let reach = match config.listen {
             Listen::Lan { .. } => Reach::Network,

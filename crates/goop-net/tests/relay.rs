@@ -93,6 +93,20 @@ async fn peers_without_a_direct_way_reach_each_other_through_a_relay() {
         let topology = a.topology();
         assert!(topology.own.has_circuit);
         assert_eq!(topology.relay.unwrap().id, relay.peer.to_base58());
+        let told = a.diagnosis(goop_net::diag::Own::default());
+        assert_eq!((told.has_circuit, told.relay_conns), (true, 1));
+        assert_eq!(told.relay_config.unwrap().peer_id, relay.peer.to_base58());
+        assert_eq!(told.relay_timing.unwrap().cleanup_delay, "500ms");
+        assert!(
+            told.connected_peer_details
+                .iter()
+                .any(|detail| detail.is_relay)
+        );
+        assert!(
+            told.protocols
+                .iter()
+                .any(|protocol| protocol.ends_with("/stop"))
+        );
         stop([a, b]).await;
     }
 }
