@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Host;
 use crate::PeerId;
+use crate::bucket::Bucket;
 use crate::links::Link;
 use crate::punch::{self, PunchError, TRIES};
 
@@ -23,9 +24,15 @@ const FOREIGN: Duration = Duration::from_secs(60);
 /// Peers with which holes are being punched.
 const MAX_PEERS: usize = 64;
 
+/// Holes tried at once, whoever asks for them …
+const BURST: u32 = 16;
+/// … then one this often: each knocks at up to [`punch::MAX_ADDRS`] doors that somebody else named.
+const EVERY: Duration = Duration::from_secs(3);
+
 /// Holes being punched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Punching {
+    tries: Bucket,
     /// With whom, and how often it was tried; only where we begin.
     begun: HashMap<PeerId, u32>,
     agreeing: JoinSet<(PeerId, Result<Vec<Multiaddr>, PunchError>)>,
@@ -37,6 +44,17 @@ pub(super) struct Punching {
 }
 
 impl Punching {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tries: Bucket::new(BURST, EVERY, now),
+            begun: HashMap::new(),
+            agreeing: JoinSet::new(),
+            dials: HashMap::new(),
+            sweep_at: None,
+            beside: HashSet::new(),
+        }
+    }
+
     pub(super) async fn next(
         &mut self,
     ) -> Option<Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>> {
@@ -103,7 +121,8 @@ impl Host {
     /// Dials addresses at the moment the other side does, from the ports we listen on. `listens`: the other side takes
     /// the connection for its own.
     pub(super) fn punch(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, listens: bool) {
-        if self.links.is_direct(&peer) {
+        if self.links.is_direct(&peer) || !self.punching.tries.take(Instant::now()) {
+            self.punching.begun.remove(&peer);
             return;
         }
         metrics::counter!("goop_net_punches").increment(1);
@@ -152,10 +171,9 @@ impl Host {
             .relayed(&peer)
             .into_iter()
             .find(|link| !link.outbound);
-        match (again, link) {
-            (Some(_), Some(link)) => self.agree(peer, link),
-            // Given up until the peer comes through a relay anew.
-            _ => {}
+        // Otherwise it is given up until the peer comes through a relay anew.
+        if let (Some(_), Some(link)) = (again, link) {
+            self.agree(peer, link);
         }
         true
     }
