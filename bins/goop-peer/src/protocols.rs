@@ -10,7 +10,9 @@ use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::seal::{self, NaclKeys, NaclPublic};
 use goop_identity::{PeerId, Profile};
-use goop_net::{Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content};
+use goop_net::{
+    Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content, diag,
+};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::{
@@ -18,6 +20,8 @@ use goop_site::{
     protocol,
 };
 use goop_viewer::Neighbours;
+
+use crate::VERSION;
 
 /// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
 fn http_limits() -> RouteLimits {
@@ -31,6 +35,7 @@ fn http_limits() -> RouteLimits {
 pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Router {
     let site = served.clone();
     let site_keys = keys.clone();
+    let (diag_keys, started) = (keys.clone(), now_in_words());
     let picture = served.avatar.clone();
     Router::new()
         .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -54,6 +59,17 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Ro
                 end(caller, avatar::PROTOCOL, stream, served.err());
             }
         })
+        .route(StreamProtocol::new(diag::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (net, started) = (diag_keys.net.get().cloned(), started.clone());
+            async move {
+                // The log is left out: a relay is somebody else's machine.
+                let own = diag::Own { has_site: true, started, version: VERSION.to_owned(), ..diag::Own::default() };
+                let relay = net.as_ref().and_then(Net::relay_peer);
+                let diagnose = || net.map(|net| net.diagnosis(own)).unwrap_or_default();
+                let served = diag::serve(caller.peer, &mut stream, relay, diagnose).await;
+                end(caller, diag::PROTOCOL, stream, served.err());
+            }
+        })
         .route(StreamProtocol::new(site_http::PROTOCOL), http_limits(), move |caller: Caller, stream: Stream| {
             let served = served.clone();
             async move {
@@ -62,6 +78,13 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Ro
                 }
             }
         })
+}
+
+/// As `/goop/diag/1.0.0` says when the program started: in UTC where the local time is not to be had.
+fn now_in_words() -> String {
+    let now = time::OffsetDateTime::now_local().unwrap_or_else(|_| time::OffsetDateTime::now_utc());
+    let form = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    now.format(form).unwrap_or_default()
 }
 
 /// Lets go of a served stream: the router closes it, unless it broke off in the middle of an answer.

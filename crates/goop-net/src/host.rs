@@ -2,8 +2,10 @@
 //! is put into the values ([`PeerTable`], [`DialPlan`], [`Announcer`], [`Gate`], [`Probes`]) and what they answer is
 //! done.
 
+mod addresses;
 mod dialling;
 mod events;
+mod mapping;
 mod probing;
 mod punching;
 mod relaying;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, Swarm};
+use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -47,6 +49,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 
 use goop_identity::presence::PresenceMessage;
 
+use mapping::Mapping;
 use punching::Punching;
 use routes::View;
 use saving::Saving;
@@ -110,6 +113,8 @@ pub(crate) struct Shared {
     /// The relay in use, and whether others reach us through it.
     pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
     pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
+    pub(crate) ttl: Duration,
+    pub(crate) protocols: Arc<[StreamProtocol]>,
 }
 
 pub(crate) struct Host {
@@ -147,9 +152,10 @@ pub(crate) struct Host {
     /// Dials through relays that are under way.
     circuit_dials: HashMap<ConnectionId, PeerId>,
     /// Relays of others, which are left when nothing runs through them.
-    foreign_relays: HashSet<PeerId>,
+    foreign_relays: HashMap<PeerId, Instant>,
     punching: Punching,
     observed: Observed,
+    mapping: Mapping,
     /// Where we may be met when a hole is punched.
     candidates: watch::Sender<Vec<Multiaddr>>,
     own_record: watch::Sender<Option<PresenceMessage>>,
@@ -225,6 +231,8 @@ impl Host {
             relay_state: relay_state_seen,
             relay_info: relay_info_seen,
             own_record: own_record_seen,
+            ttl: config.ttl,
+            protocols: serving.protocols().clone(),
         };
         let reach = match config.listen {
             Listen::Lan { .. } => Reach::Network,
@@ -264,9 +272,10 @@ impl Host {
             relay_info,
             fallback: Fallback::new(),
             circuit_dials: HashMap::new(),
-            foreign_relays: HashSet::new(),
-            punching: Punching::default(),
+            foreign_relays: HashMap::new(),
+            punching: Punching::new(now),
             observed: Observed::default(),
+            mapping: Mapping::new(config.port_mapping && reach == Reach::Network),
             candidates,
             own_record,
             own_addrs: Vec::new(),
@@ -325,6 +334,7 @@ impl Host {
                 Some(agreed) = self.punching.next() => self.on_agreed(agreed),
                 Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
                 () = self.saving.finished() => {}
+                Some(answered) = self.mapping.next() => self.on_mapping(answered),
                 () = &mut sleep => self.tick(Instant::now()),
             }
         }
@@ -341,6 +351,7 @@ impl Host {
             self.relay.next_wake(),
             self.fallback.next_wake(),
             self.punching.sweep_at,
+            self.mapping.try_at,
             self.stale.then_some(self.show_at),
         ];
         wakes
@@ -364,6 +375,7 @@ impl Host {
             self.settle_relay(now);
         }
         self.sweep(now);
+        self.map_port(now);
         if let Some(record) = self.presence.tick(now, unix_millis()) {
             self.send_record(record);
             self.show_quietly();
@@ -498,82 +510,6 @@ impl Host {
         }
     }
 
-    /// The addresses we listen on changed: tell discovery, presence, and by identify whoever is connected.
-    fn refresh_listening(&mut self) {
-        let addrs: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        self.vicinity.look_around(&addrs);
-        let own = self.vicinity.published(&addrs);
-        self.listening.send_replace(addrs);
-        if own == self.own_addrs {
-            return;
-        }
-        if let Some(mdns) = &self.mdns {
-            mdns.set_addrs(own.clone());
-        }
-        let moved = !self.own_addrs.is_empty();
-        self.own_addrs = own;
-        if moved {
-            let now = Instant::now();
-            self.relay.verify(now);
-            self.settle_relay(now);
-        }
-        self.refresh_published();
-    }
-
-    /// Somebody told where it sees us.
-    fn observe(&mut self, peer: PeerId, connection: ConnectionId, addr: Multiaddr) {
-        let Some(outbound) = self.links.is_outbound_direct(&peer, connection) else {
-            return;
-        };
-        let of_relay = self.relay.is_relay(&peer);
-        let addr = address::without_peer(addr);
-        // Who we dialled from a port of its own saw nothing of use.
-        if outbound == of_relay
-            && self.vicinity.plausible(&addr)
-            && self.observed.saw(connection, addr, of_relay)
-        {
-            self.refresh_published();
-        }
-    }
-
-    /// What others are told about where we are, brought up to date.
-    fn refresh_published(&mut self) {
-        let mut outside = self.observed.by_relay();
-        outside.retain(|addr| self.vicinity.is_public(addr));
-        let published = address::told(self.relay.circuits(), &outside, &self.own_addrs);
-        let mut candidates = self.observed.candidates(&self.own_addrs);
-        candidates.extend(self.own_addrs.iter().cloned());
-        candidates.truncate(crate::punch::MAX_ADDRS);
-        self.candidates.send_if_modified(|seen| {
-            let differs = *seen != candidates;
-            *seen = candidates;
-            differs
-        });
-        if published == self.published {
-            return;
-        }
-        for gone in self
-            .published
-            .iter()
-            .filter(|addr| !published.contains(addr))
-        {
-            self.swarm.remove_external_address(gone);
-        }
-        for new in published
-            .iter()
-            .filter(|addr| !self.published.contains(addr))
-        {
-            self.swarm.add_external_address(new.clone());
-        }
-        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        self.swarm.behaviour_mut().identify.push(connected);
-        self.presence.set_addrs(
-            published.iter().map(ToString::to_string).collect(),
-            Instant::now(),
-        );
-        self.published = published;
-    }
-
     /// The way out: `offline` first, while there are connections to say it on.
     async fn leave(mut self) {
         self.publish_offline();
@@ -594,6 +530,9 @@ impl Host {
         let rows = Arc::new(self.table.rows());
         tokio::join!(
             goodbye,
+            async {
+                let _ = timeout_at(begun + LAST_WORDS, self.mapping.give_back()).await;
+            },
             self.saving.flush(|| rows),
             self.serving.shutdown(),
             async {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::PeerId;
 use crate::config::{LocalProfile, NetConfig, NetError};
 use crate::content;
-use crate::diag::{self, Diagnosis};
+use crate::diag::{self, Diagnosis, HostView};
 use crate::host::{Command, Host, Shared};
 use crate::links::{OpenError, Opener};
 use crate::mdns::socket::MdnsHealth;
@@ -305,13 +305,19 @@ impl Net {
     #[must_use]
     pub fn diagnosis(&self, own: diag::Own) -> Diagnosis {
         let shared = &self.inner.shared;
-        diag::draw(
-            shared.me,
-            own,
-            shared.started,
-            &self.listen_addrs(),
-            &self.inner.opener.links.snapshot(),
-        )
+        let told = shared.own_record.borrow();
+        let listening = self.listen_addrs();
+        let texts: Vec<String> = listening.iter().map(ToString::to_string).collect();
+        let host = HostView {
+            me: shared.me,
+            started: shared.started,
+            listening: &listening,
+            published: told.as_ref().map_or(&texts, |told| &told.addrs),
+            ttl: shared.ttl,
+            protocols: &shared.protocols,
+            relay: &shared.relay_info.borrow(),
+        };
+        diag::draw(own, &host, &self.inner.opener.links.snapshot())
     }
 
     async fn send(&self, command: Command) {

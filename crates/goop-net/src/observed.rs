@@ -64,9 +64,13 @@ impl Observed {
     /// ports we listen on at the relay's view of us, because most NATs keep a port that is free.
     pub(crate) fn candidates(&self, listening: &[Multiaddr]) -> Vec<Multiaddr> {
         let by_relay = self.by_relay();
-        let mut all = by_relay.clone();
-        all.extend(self.sorted(|view| !view.of_relay));
-        for ip in by_relay.iter().filter_map(ip_of) {
+        let ips: Vec<IpAddr> = by_relay.iter().filter_map(ip_of).collect();
+        let mut all = by_relay;
+        // A stranger may name a port; whose machine it is, the relay saw.
+        all.extend(self.sorted(|view| {
+            !view.of_relay && ip_of(&view.addr).is_some_and(|ip| ips.contains(&ip))
+        }));
+        for ip in ips {
             all.extend(listening.iter().filter_map(|addr| moved(addr, ip)));
         }
         let mut once: Vec<Multiaddr> = Vec::new();
@@ -112,7 +116,8 @@ mod tests {
     #[test]
     fn the_relays_view_comes_first_and_brings_the_ports_we_listen_on() {
         let mut observed = Observed::default();
-        assert!(observed.saw(id(1), addr("/ip4/198.51.100.9/tcp/4001"), false));
+        assert!(observed.saw(id(1), addr("/ip4/203.0.113.7/tcp/8001"), false));
+        assert!(observed.saw(id(3), addr("/ip4/198.51.100.9/tcp/4001"), false));
         assert!(observed.saw(id(2), addr("/ip4/203.0.113.7/udp/50123/quic-v1"), true));
         assert!(
             !observed.saw(id(2), addr("/ip4/203.0.113.7/udp/50123/quic-v1"), true),
@@ -125,7 +130,7 @@ mod tests {
         ];
         let expected = [
             addr("/ip4/203.0.113.7/udp/50123/quic-v1"),
-            addr("/ip4/198.51.100.9/tcp/4001"),
+            addr("/ip4/203.0.113.7/tcp/8001"),
             addr("/ip4/203.0.113.7/tcp/4001"),
             addr("/ip4/203.0.113.7/udp/4001/quic-v1"),
         ];

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::PeerId;
-use crate::address::{Reach, for_dialling};
+use crate::address::{Reach, for_dialling, ip_of, is_private};
 use crate::circuit::hop::Granted;
 
 pub use info::{RelayInfo, RelayTimings};
@@ -557,6 +557,8 @@ impl RelayPlan {
                 ways.push(way);
             }
         }
+        // What works from everywhere first.
+        ways.sort_by_key(|way| ip_of(way).is_some_and(is_private));
         ways.truncate(MAX_PUBLISHED);
         ways
     }

@@ -54,8 +54,8 @@ async fn said(net: &Net, what: &str, wished: impl Fn(&PresenceMessage) -> bool) 
     record.unwrap().clone().unwrap()
 }
 
-fn is_circuit(addr: &String) -> bool {
-    addr.contains("/p2p-circuit")
+fn is_circuit(addr: impl AsRef<str>) -> bool {
+    addr.as_ref().contains("/p2p-circuit")
 }
 
 /// How `a` is connected with `b`, and where.
@@ -93,6 +93,20 @@ async fn peers_without_a_direct_way_reach_each_other_through_a_relay() {
         let topology = a.topology();
         assert!(topology.own.has_circuit);
         assert_eq!(topology.relay.unwrap().id, relay.peer.to_base58());
+        let told = a.diagnosis(goop_net::diag::Own::default());
+        assert_eq!((told.has_circuit, told.relay_conns), (true, 1));
+        assert_eq!(told.relay_config.unwrap().peer_id, relay.peer.to_base58());
+        assert_eq!(told.relay_timing.unwrap().cleanup_delay, "500ms");
+        assert!(
+            told.connected_peer_details
+                .iter()
+                .any(|detail| detail.is_relay)
+        );
+        assert!(
+            told.protocols
+                .iter()
+                .any(|protocol| protocol.ends_with("/stop"))
+        );
         stop([a, b]).await;
     }
 }
@@ -219,7 +233,7 @@ async fn the_relay_may_ask_for_a_pulse_and_nobody_else() {
     support::connect(&b, &a).await;
     let protocol = goop_net::StreamProtocol::new(goop_net::relay::refresh::PROTOCOL);
     let (_, stream) = b
-        .open(a.local_peer_id(), &[protocol.clone()])
+        .open(a.local_peer_id(), std::slice::from_ref(&protocol))
         .await
         .unwrap();
     let answer = within("an end", goop_net::relay::refresh::fetch(stream)).await;
@@ -255,8 +269,7 @@ async fn the_last_record_for_a_rendezvous_is_a_farewell() {
             own.as_ref()
                 .is_some_and(|own| own.kind == PresenceKind::Offline)
         });
-        let heard = seen.await.is_ok();
-        heard
+        seen.await.is_ok()
     });
     a.shutdown(Duration::from_secs(5)).await;
     assert!(within("a farewell", heard).await.unwrap());

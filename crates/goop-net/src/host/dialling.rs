@@ -21,18 +21,12 @@ impl Host {
             let _ = reply.send(Ok(()));
             return;
         }
-        let now = Instant::now();
-        if self.relay.is_relay(&peer) {
-            self.waiting.entry(peer).or_default().push(reply);
-            self.relay.nudge(now);
-            self.settle_relay(now);
-            return;
-        }
+        let is_relay = self.relay.is_relay(&peer);
+        let through_relay = !is_relay && self.has_way_through_relay(&peer);
         let refuse = |reply: oneshot::Sender<_>, reason: &str| {
             let _ = reply.send(Err(OpenError::Unreachable(reason.to_owned())));
         };
-        let through_relay = self.has_way_through_relay(&peer);
-        if self.dials.addrs(&peer).is_empty() && !through_relay {
+        if !is_relay && !through_relay && self.dials.addrs(&peer).is_empty() {
             refuse(reply, "nobody on the network knows where it is");
             return;
         }
@@ -43,13 +37,19 @@ impl Host {
             return;
         }
         waiting.push(reply);
+        let now = Instant::now();
+        if is_relay {
+            self.relay.nudge(now);
+            self.settle_relay(now);
+            return;
+        }
         if self.dials.take(&peer, now) {
             self.dial(peer);
         }
+        let direct_under_way = self.dials.is_dialling(&peer);
         if through_relay {
-            let direct_under_way = self.dials.is_dialling(&peer);
             self.fallback.want(peer, direct_under_way, now);
-        } else if self.waiting.contains_key(&peer) && !self.dials.is_dialling(&peer) {
+        } else if !direct_under_way {
             self.answer_waiting(
                 &peer,
                 &Err(OpenError::Failed("the connection was just lost".to_owned())),
@@ -122,12 +122,13 @@ impl Host {
             circuits.insert(0, ours);
         }
         let mut addrs = Vec::new();
-        for circuit in circuits.iter().filter(|circuit| circuit.relay != self.me) {
+        circuits.retain(|circuit| circuit.relay != self.me);
+        for circuit in &circuits {
             if !self.relay.is_relay(&circuit.relay) && !circuit.relay_addr.is_empty() {
                 let relay_addrs = vec![circuit.relay_addr.clone()];
                 self.dials
                     .learn(circuit.relay, relay_addrs, Duration::ZERO, now);
-                self.foreign_relays.insert(circuit.relay);
+                self.know_foreign_relay(circuit.relay);
             }
             addrs.push(circuit.dial_addr());
         }

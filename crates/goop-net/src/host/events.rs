@@ -226,6 +226,7 @@ impl Host {
     /// What a rendezvous passed on.
     pub(super) fn on_rendezvous(&mut self, message: PresenceMessage) {
         let now = Instant::now();
+        self.mapping.want(now);
         let signed_before = self.table.is_signed(&message.peer);
         let message = match self.gate.admit_passed_on(message, signed_before, now) {
             Ok(message) => message,

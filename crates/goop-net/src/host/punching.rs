@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Host;
 use crate::PeerId;
+use crate::bucket::Bucket;
 use crate::links::Link;
 use crate::punch::{self, PunchError, TRIES};
 
@@ -18,12 +19,20 @@ use crate::punch::{self, PunchError, TRIES};
 const SWEEP: Duration = Duration::from_secs(1);
 /// A direct connection is this old before circuits are let go, so that the other side uses it too.
 const SETTLED: Duration = Duration::from_secs(2);
+/// A connection to a relay of others is kept this long without a circuit.
+const FOREIGN: Duration = Duration::from_secs(60);
 /// Peers with which holes are being punched.
 const MAX_PEERS: usize = 64;
 
+/// Holes tried at once, whoever asks for them …
+const BURST: u32 = 16;
+/// … then one this often: each knocks at up to [`punch::MAX_ADDRS`] doors that somebody else named.
+const EVERY: Duration = Duration::from_secs(3);
+
 /// Holes being punched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Punching {
+    tries: Bucket,
     /// With whom, and how often it was tried; only where we begin.
     begun: HashMap<PeerId, u32>,
     agreeing: JoinSet<(PeerId, Result<Vec<Multiaddr>, PunchError>)>,
@@ -35,6 +44,17 @@ pub(super) struct Punching {
 }
 
 impl Punching {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tries: Bucket::new(BURST, EVERY, now),
+            begun: HashMap::new(),
+            agreeing: JoinSet::new(),
+            dials: HashMap::new(),
+            sweep_at: None,
+            beside: HashSet::new(),
+        }
+    }
+
     pub(super) async fn next(
         &mut self,
     ) -> Option<Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>> {
@@ -101,7 +121,8 @@ impl Host {
     /// Dials addresses at the moment the other side does, from the ports we listen on. `listens`: the other side takes
     /// the connection for its own.
     pub(super) fn punch(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, listens: bool) {
-        if self.links.is_direct(&peer) {
+        if self.links.is_direct(&peer) || !self.punching.tries.take(Instant::now()) {
+            self.punching.begun.remove(&peer);
             return;
         }
         metrics::counter!("goop_net_punches").increment(1);
@@ -150,10 +171,9 @@ impl Host {
             .relayed(&peer)
             .into_iter()
             .find(|link| !link.outbound);
-        match (again, link) {
-            (Some(_), Some(link)) => self.agree(peer, link),
-            // Given up until the peer comes through a relay anew.
-            _ => {}
+        // Otherwise it is given up until the peer comes through a relay anew.
+        if let (Some(_), Some(link)) = (again, link) {
+            self.agree(peer, link);
         }
         true
     }
@@ -177,13 +197,34 @@ impl Host {
     /// A circuit came up beside a direct connection, or the reverse.
     pub(super) fn watch_circuits(&mut self, peer: PeerId) {
         self.punching.beside.insert(peer);
-        self.punching.sweep_at.get_or_insert(Instant::now() + SWEEP);
+        let soon = Instant::now() + SWEEP;
+        let at = self.punching.sweep_at.map_or(soon, |at| at.min(soon));
+        self.punching.sweep_at = Some(at);
     }
 
     /// Everything through a relay with this peer ended.
     pub(super) fn no_circuit_left(&mut self, peer: &PeerId) {
         self.punching.begun.remove(peer);
         self.punching.beside.remove(peer);
+    }
+
+    pub(super) fn know_foreign_relay(&mut self, relay: PeerId) {
+        let now = Instant::now();
+        self.foreign_relays.insert(relay, now);
+        self.punching.sweep_at.get_or_insert(now + FOREIGN);
+    }
+
+    /// Relays of others are left when nothing runs through them; ours is the plan's business.
+    fn leave_foreign_relays(&mut self, now: Instant) {
+        let (links, table) = (&self.links, &self.table);
+        let left = self.foreign_relays.extract_if(|relay, used| {
+            let of_use = links.is_busy(relay) || table.get(relay).is_some();
+            now.saturating_duration_since(*used) >= FOREIGN && !of_use
+        });
+        for (relay, _) in left {
+            // Nothing to close is fine.
+            let _ = self.swarm.disconnect_peer_id(relay);
+        }
     }
 
     /// Lets go of circuits that a direct connection stands beside and nothing uses.
@@ -207,6 +248,11 @@ impl Host {
                 self.punching.beside.remove(&peer);
             }
         }
-        self.punching.sweep_at = (!self.punching.beside.is_empty()).then_some(now + SWEEP);
+        self.leave_foreign_relays(now);
+        self.punching.sweep_at = if self.punching.beside.is_empty() {
+            (!self.foreign_relays.is_empty()).then_some(now + FOREIGN)
+        } else {
+            Some(now + SWEEP)
+        };
     }
 }

@@ -23,6 +23,10 @@ impl Host {
         let now = Instant::now();
         self.relay.set(info, now);
         let relay = self.relay.info().map(|info| info.peer);
+        if let Some(relay) = relay {
+            self.foreign_relays.remove(&relay);
+            self.mapping.want(now);
+        }
         if let Some(addr) = relay.and_then(|relay| self.links.direct_addr(&relay)) {
             self.relay.connected(addr, now);
         }

@@ -1,6 +1,6 @@
 //! A relay as the library has it, on 127.0.0.1, that can be killed.
 
-#![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
