@@ -55,7 +55,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         ViewerSwitch::Off => None,
     };
     let peer = Peer::start(&folder, &config).await?;
-    let (introductions, servers) =
+    let (introductions, _servers) =
         Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
