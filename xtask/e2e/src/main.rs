@@ -99,7 +99,10 @@ fn enter() -> Result<()> {
     if !root {
         command.args(["--user", "--map-root-user"]);
     }
+    // An ordinary user's programs are looked for elsewhere than those of routers and proxies.
+    let path = std::env::var("PATH").unwrap_or_default();
     let error = command
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
         .arg("--")
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))

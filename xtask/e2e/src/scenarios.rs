@@ -4,6 +4,7 @@ mod bad_input;
 mod exposure;
 mod keeping;
 mod lan;
+mod nat_kinds;
 mod net;
 mod only_text;
 mod pages;
@@ -106,6 +107,33 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("an interface comes and goes", Kind::Net, net::cable),
         scenario("no network at all", Kind::Net, net::lonely),
         scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario("NAT kinds: none", Kind::Net, nat_kinds::no_nat),
+        scenario("NAT kinds: open", Kind::Net, nat_kinds::open),
+        scenario(
+            "NAT kinds: address-restricted",
+            Kind::Net,
+            nat_kinds::address_restricted,
+        ),
+        scenario(
+            "NAT kinds: port-restricted",
+            Kind::Net,
+            nat_kinds::port_restricted,
+        ),
+        scenario("NAT kinds: symmetric", Kind::Net, nat_kinds::symmetric),
+        scenario("NAT kinds: carrier", Kind::Net, nat_kinds::carrier),
+        scenario("NAT kinds: UDP blocked", Kind::Net, nat_kinds::udp_blocked),
+        scenario("NAT kinds: only HTTPS", Kind::Net, nat_kinds::https_only),
+        scenario("NAT kinds: pairs", Kind::Net, nat_kinds::pairs),
+        scenario(
+            "a long line loses and delays",
+            Kind::Net,
+            nat_kinds::long_line,
+        ),
+        scenario(
+            "an interface comes back with another address",
+            Kind::Net,
+            nat_kinds::moving,
+        ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),
