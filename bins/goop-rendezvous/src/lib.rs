@@ -72,6 +72,14 @@ async fn run(dir: &Path) -> anyhow::Result<()> {
             "this many connections at most; raise the limit of open files (ulimit -n) for more"
         );
     }
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
+    let server = match metrics {
+        Ok(metrics) => server.with_metrics(metrics),
+        Err(error) => {
+            tracing::warn!(%error, "there are no metrics");
+            server
+        }
+    };
     server.run(leave).await?;
     Ok(())
 }

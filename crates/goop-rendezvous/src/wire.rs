@@ -260,19 +260,22 @@ fn normalise(fields: &mut Map<String, Value>, from: Option<PeerId>) -> Result<()
 }
 
 fn find_mut<'a>(fields: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Value> {
-    let found = fields
+    let mut found = fields
         .iter_mut()
         .filter(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_null())
         .map(|(_, value)| value);
-    found.last()
+    found.next_back()
 }
 
 fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> &'a str {
-    let found = fields
+    let mut found = fields
         .iter()
         .filter(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_null())
         .map(|(_, value)| value);
-    found.last().and_then(Value::as_str).unwrap_or_default()
+    found
+        .next_back()
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Keeps unknown keys until they are too much, in the order they came.

@@ -26,8 +26,8 @@ async fn sign_in(server: &Running, password: &str, extra: &[&str]) -> Answer {
 #[tokio::test]
 async fn a_person_signs_in_and_out() {
     let server = with_password().await;
-    let browser = "Accept: text/html".to_owned();
-    let page = server.send("GET", "/admin", &[browser.clone()], b"").await;
+    let browser = ["Accept: text/html".to_owned()];
+    let page = server.send("GET", "/admin", &browser, b"").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("type=\"password\""));
     assert!(!page.text().contains("Sign out"));
@@ -40,27 +40,22 @@ async fn a_person_signs_in_and_out() {
         cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
         "{cookie}"
     );
-    let cookie = format!("Cookie: {}", cookie.split(';').next().unwrap());
+    let cookie = [format!("Cookie: {}", cookie.split(';').next().unwrap())];
     for path in ["/admin", "/admin/logs", "/admin/relay", "/peers.json"] {
-        let page = server.send("GET", path, &[cookie.clone()], b"").await;
+        let page = server.send("GET", path, &cookie, b"").await;
         assert_eq!(page.status, 200, "{path}");
     }
-    let policy = server.send("GET", "/admin", &[cookie.clone()], b"").await;
+    let policy = server.send("GET", "/admin", &cookie, b"").await;
     assert!(
         policy
             .header("content-security-policy")
             .unwrap()
             .starts_with("default-src 'none'")
     );
-    let out = server
-        .send("POST", "/admin/logout", &[cookie.clone()], b"")
-        .await;
+    let out = server.send("POST", "/admin/logout", &cookie, b"").await;
     assert_eq!(out.status, 303);
     assert_eq!(
-        server
-            .send("GET", "/peers.json", &[cookie], b"")
-            .await
-            .status,
+        server.send("GET", "/peers.json", &cookie, b"").await.status,
         401
     );
     server.end().await;
@@ -95,9 +90,9 @@ async fn what_peers_say_is_text() {
     let online = json!({"type":"online","peerId":PeerId::random().to_base58(),"content":evil,"email":evil,
         "addrs":[evil],"ts":1});
     assert_eq!(server.publish(&online).await, 204);
-    let admin = "Authorization: Basic YWRtaW46cmlnaHQgaG9yc2U=".to_owned();
+    let admin = ["Authorization: Basic YWRtaW46cmlnaHQgaG9yc2U=".to_owned()];
     for path in ["/admin", "/admin/logs"] {
-        let page = server.send("GET", path, &[admin.clone()], b"").await;
+        let page = server.send("GET", path, &admin, b"").await;
         assert_eq!(page.status, 200);
         assert!(page.text().contains("&lt;script&gt;"), "{path}");
         assert!(

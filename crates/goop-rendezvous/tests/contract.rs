@@ -43,7 +43,13 @@ fn deviates(n: u64) -> Option<&'static str> {
         778 => "our icon is an SVG",
         780 => "ours describes the server it comes from",
         781 => "the executor contract comes with the executors",
-        782..=787 => "the small viewer of a server alone comes with a later part",
+        782..=788 | 799 => "the small viewer of a server alone comes with a later part",
+        795..=798 | 848..=850 => {
+            "Go peers took part in the recording; the tests of relay and presence have their own"
+        }
+        853 | 854 => {
+            "the limit is for each peer, not for everybody behind one address (weak point 1); it has a test"
+        }
         _ => return None,
     })
 }
@@ -71,7 +77,7 @@ fn unpacked(bundle: &[u8]) -> BTreeMap<String, Vec<u8>> {
     files.collect()
 }
 
-fn recorded<'a>(records: &'a [Value], n: u64) -> &'a Value {
+fn recorded(records: &[Value], n: u64) -> &Value {
     records.iter().find(|record| record["n"] == n).unwrap()
 }
 
@@ -127,7 +133,8 @@ async fn every_recorded_answer() {
         let body = request["body_text"].as_str().unwrap_or_default();
         let answer = server.send(method, path, &headers, body.as_bytes()).await;
         let status = response["status"].as_u64().unwrap();
-        if ![742, 769, 781].contains(&n) {
+        let needs_the_recording = matches!(n, 797..=798 | 849..=850 | 853..=854);
+        if !needs_the_recording && ![742, 769, 781].contains(&n) {
             assert_eq!(
                 u64::from(answer.status),
                 status,
@@ -158,7 +165,7 @@ async fn every_recorded_answer() {
             }
         }
     }
-    assert_eq!(checked, 54);
+    assert_eq!(checked, 64);
     server.end().await;
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{AsyncWriteExt, StreamExt};
 use goop_identity::Keypair;
 use goop_rendezvous::settings::{RelayLimits, RelaySettings, Settings, Timing};
 use goop_rendezvous::{Server, ServerError};
@@ -20,6 +20,7 @@ struct Behaviour {
     relay: relay::client::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    streams: libp2p_stream::Behaviour,
 }
 
 fn peer() -> Swarm<Behaviour> {
@@ -37,6 +38,7 @@ fn peer() -> Swarm<Behaviour> {
             relay,
             identify: identify::Behaviour::new(identify::Config::new(String::new(), key.public())),
             ping: ping::Behaviour::default(),
+            streams: libp2p_stream::Behaviour::new(),
         })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
@@ -129,14 +131,7 @@ async fn two_peers_meet_over_the_relay() {
         lines.contains("reservation created") && lines.contains("circuit opened"),
         "{lines}"
     );
-    let live = async {
-        loop {
-            tokio::select! {
-                _ = ann.select_next_some() => {}
-                _ = ben.select_next_some() => {}
-            }
-        }
-    };
+    let mut control = ann.behaviour().streams.new_control();
     let asked = async {
         let path = format!("/diag?peer={ann_id}");
         let diag = server.send("GET", &path, &admin, b"").await.json();
@@ -146,6 +141,30 @@ async fn two_peers_meet_over_the_relay() {
             .send("POST", &format!("/api/pulse?peer={ann_id}"), &[], b"")
             .await;
         assert_eq!(pulse.status, 502, "{}", pulse.text());
+
+        // One that answers. It writes at once and reads nothing.
+        let protocol = libp2p::StreamProtocol::new("/goop/relay-refresh/1.0.0");
+        let mut incoming = control.accept(protocol).unwrap();
+        let answer = async {
+            let (caller, mut stream) = incoming.next().await.unwrap();
+            assert_eq!(caller, relay);
+            stream
+                .write_all(b"{\"has_circuit\":true,\"ok\":true}\n")
+                .await
+                .unwrap();
+            stream.close().await.unwrap();
+        };
+        let path = format!("/api/pulse?peer={ann_id}");
+        let (pulse, ()) = tokio::join!(server.send("POST", &path, &[], b""), answer);
+        assert_eq!(pulse.text(), "{\"has_circuit\":true,\"ok\":true}\n");
+    };
+    let live = async {
+        loop {
+            tokio::select! {
+                _ = ann.select_next_some() => {}
+                _ = ben.select_next_some() => {}
+            }
+        }
     };
     tokio::select! {
         () = live => {}

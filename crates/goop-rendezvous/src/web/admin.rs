@@ -357,13 +357,13 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn peer(&self) -> Result<PeerId, Response> {
+    pub(super) fn peer(&self) -> Result<PeerId, Box<Response>> {
         if self.peer.is_empty() {
             let text = "missing ?peer= parameter";
-            return Err(reply::error(StatusCode::BAD_REQUEST, text));
+            return Err(Box::new(reply::error(StatusCode::BAD_REQUEST, text)));
         }
         parse_peer_id(self.peer.trim())
-            .ok_or_else(|| reply::error(StatusCode::BAD_REQUEST, "invalid peer ID"))
+            .ok_or_else(|| Box::new(reply::error(StatusCode::BAD_REQUEST, "invalid peer ID")))
     }
 }
 
@@ -388,7 +388,7 @@ pub(super) async fn diag(
     };
     let peer = match about.peer() {
         Ok(peer) => peer,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let name = name_of(&shared, peer).await;
     match relay.diagnose(peer, &name).await {
@@ -413,7 +413,7 @@ pub(super) async fn pulse(
     }
     let peer = match about.peer() {
         Ok(peer) => peer,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // A peer that is asked all the time would do nothing else.
     if !shared.limits.message(address, peer, instant()) {

@@ -266,16 +266,16 @@ pub(super) struct Look {
 }
 
 /// Lets the admin in; a person in a browser is shown the sign-in page instead of a bare refusal.
-fn admin_only(shared: &Shared, client: Client, headers: &HeaderMap) -> Result<(), Response> {
+fn admin_only(shared: &Shared, client: Client, headers: &HeaderMap) -> Result<(), Box<Response>> {
     is_admin(shared, client, headers).map_err(|stranger| {
         let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         let browser = accepts.is_some_and(|accepts| accepts.contains("text/html"));
-        match stranger {
+        Box::new(match stranger {
             Stranger::Unknown if browser && !headers.contains_key(AUTHORIZATION) => {
                 sign_in(shared, None)
             }
             stranger => stranger.refusal(),
-        }
+        })
     })
 }
 
@@ -348,7 +348,7 @@ pub(super) async fn admin(
     Query(look): Query<Look>,
 ) -> Response {
     if let Err(response) = admin_only(&shared, client, &headers) {
-        return response;
+        return *response;
     }
     let (standings, figures) = match (shared.hub.standings().await, shared.hub.figures().await) {
         (Ok(standings), Ok(figures)) => (standings, figures),
@@ -379,7 +379,7 @@ pub(super) async fn admin_logs(
     Query(look): Query<Look>,
 ) -> Response {
     if let Err(response) = admin_only(&shared, client, &headers) {
-        return response;
+        return *response;
     }
     let mut lines = shared.lines.all();
     lines.reverse();
@@ -394,7 +394,7 @@ pub(super) async fn admin_relay(
     Query(look): Query<Look>,
 ) -> Response {
     if let Err(response) = admin_only(&shared, client, &headers) {
-        return response;
+        return *response;
     }
     let mut status = relay_state(&shared).await;
     status.logs.reverse();
@@ -429,11 +429,11 @@ pub(super) async fn admin_diag(
     Query(about): Query<About>,
 ) -> Response {
     if let Err(response) = admin_only(&shared, client, &headers) {
-        return response;
+        return *response;
     }
     let peer = match about.peer() {
         Ok(peer) => peer,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let text = match &shared.relay {
         None => "No relay runs.".to_owned(),
