@@ -275,3 +275,16 @@ async fn the_last_record_for_a_rendezvous_is_a_farewell() {
     assert!(within("a farewell", heard).await.unwrap());
     stop([b]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_nobody_reaches_is_said_so_in_words() {
+    let relay = relay(Knows::Nothing).await;
+    let (a, b) = strangers().await;
+    use_relay([&a, &b], &relay).await;
+    let gone = goop_net::PeerId::random();
+    let refused = within("an answer", a.open(gone, &[ECHO])).await;
+    let reason = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(reason.contains("the relay does not reach it"), "{reason}");
+    assert!(reason.contains("not connected to it"), "{reason}");
+    stop([a, b]).await;
+}

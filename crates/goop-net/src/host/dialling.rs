@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Host;
 use crate::PeerId;
-use crate::address::Circuit;
+use crate::address::{Circuit, is_relayed};
 use crate::links::OpenError;
 
 /// Streams that wait for one peer's connection.
@@ -172,10 +172,22 @@ impl Host {
     }
 }
 
+/// What a relay said is under what the transports made of it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 /// What a person can do something with; the rest is in the log.
 pub(super) fn in_words(error: &DialError) -> String {
     match error {
         DialError::Transport(tried) => match tried.as_slice() {
+            [first, ..] if tried.iter().all(|(addr, _)| is_relayed(addr)) => {
+                format!("the relay does not reach it ({})", innermost(&first.1))
+            }
             [(addr, _)] => format!("nobody answers at {addr}"),
             [(addr, _), ..] => format!(
                 "nobody answers at {addr} nor at {} other addresses",
