@@ -20,6 +20,8 @@ pub const WRONG_PASSWORDS: u32 = 5;
 pub const MAX_STREAMS: usize = 1_024;
 /// Streams of `/events` for one address.
 pub const MAX_STREAMS_PER_ADDRESS: usize = 10;
+/// Sockets in all: each takes some 25 KiB and a file descriptor.
+pub const MAX_SOCKETS: usize = 20_000;
 /// Sockets of one address (rendezvous.md 6.1).
 pub const MAX_SOCKETS_PER_ADDRESS: usize = 100;
 /// The span the numbers are for.
@@ -59,7 +61,7 @@ struct Counts {
     /// When the allowance is full again: one more token is one span later.
     full_at: HashMap<Key, Instant>,
     open: HashMap<(Open, IpAddr), usize>,
-    streams: usize,
+    in_all: HashMap<Open, usize>,
 }
 
 impl Counts {
@@ -142,21 +144,20 @@ impl Limits {
     pub fn open(&self, open: Open, from: IpAddr) -> Result<Permit, TooMany> {
         let address = household(from);
         let mut counts = self.counts();
-        if open == Open::Stream && counts.streams >= MAX_STREAMS {
+        let (most, most_in_all) = match open {
+            Open::Stream => (MAX_STREAMS_PER_ADDRESS, MAX_STREAMS),
+            Open::Socket => (MAX_SOCKETS_PER_ADDRESS, MAX_SOCKETS),
+        };
+        let in_all = counts.in_all.get(&open).copied().unwrap_or_default();
+        if in_all >= most_in_all {
             return Err(TooMany::InAll);
         }
-        let most = match open {
-            Open::Stream => MAX_STREAMS_PER_ADDRESS,
-            Open::Socket => MAX_SOCKETS_PER_ADDRESS,
-        };
         let now_open = counts.open.entry((open, address)).or_default();
         if *now_open >= most {
             return Err(TooMany::OfAddress);
         }
         *now_open += 1;
-        if open == Open::Stream {
-            counts.streams += 1;
-        }
+        counts.in_all.insert(open, in_all + 1);
         Ok(Permit {
             counts: self.counts.clone(),
             open,
@@ -173,8 +174,8 @@ impl Limits {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.open == Open::Stream {
-            counts.streams -= 1;
+        if let Some(in_all) = counts.in_all.get_mut(&self.open) {
+            *in_all -= 1;
         }
         let key = (self.open, self.address);
         if let Some(open) = counts.open.get_mut(&key) {
