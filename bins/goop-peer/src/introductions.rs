@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goop_identity::Identity;
+use goop_identity::{Identity, Keypair};
 use goop_identity::config::{Config, ConfigStore};
 use goop_identity::presence::PresenceMessage;
 use goop_net::relay::{RelayInfo, RelayTimings};
@@ -27,6 +27,7 @@ pub(crate) type Servers = watch::Receiver<Arc<Vec<ServerState>>>;
 pub(crate) struct Introductions {
     net: Net,
     config: ConfigStore,
+    keypair: Keypair,
     complete: Complete,
     servers: watch::Sender<Arc<Vec<ServerState>>>,
 }
@@ -44,6 +45,7 @@ impl Introductions {
         let introductions = Self {
             net,
             config,
+            keypair: identity.keypair.clone(),
             complete,
             servers,
         };
@@ -76,7 +78,7 @@ impl Introductions {
             let (heard, mut of_server) = mpsc::channel(WAITING);
             let settings = ClientConfig {
                 server: server.clone(),
-                peer: self.net.local_peer_id(),
+                keypair: self.keypair.clone(),
                 complete: self.complete.clone(),
             };
             match Client::start(settings, self.net.own_record(), heard) {

@@ -29,6 +29,8 @@ pub const MAX_EXTRA: usize = 4 * 1024;
 const MAX_PEER_ID: usize = 256;
 /// Bytes of the nonce in a [`ServerHello`]: too many to guess or to meet twice.
 pub const NONCE: usize = 32;
+/// A hello of a server is far smaller; a presence record need not be looked at twice.
+const MAX_HELLO: usize = 256;
 /// What a hello's signature is made over begins with this, so that it can mean nothing else.
 const HELLO_DOMAIN: &[u8] = b"goop-rendezvous-hello-v1:";
 
@@ -346,6 +348,16 @@ impl fmt::Debug for ServerHello {
 }
 
 impl ServerHello {
+    /// Reads a hello out of a frame; anything else is `None`.
+    #[must_use]
+    pub fn from_json(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_HELLO {
+            return None;
+        }
+        let hello: Self = serde_json::from_slice(bytes).ok()?;
+        (hello.kind == "hello").then_some(hello)
+    }
+
     /// A hello with this nonce.
     #[must_use]
     pub fn new(nonce: &[u8; NONCE]) -> Self {
