@@ -1,7 +1,7 @@
 //! Circuit relay v2, as one who is relayed (network.md 9.2, 10).
 //!
 //! There is no libp2p behaviour in it: asking a relay is a function over a stream ([`hop`]), so is being asked by one
-//! ([`stop`]), and [`transport`] turns the streams that come of it into connections. The library's own client takes a
+//! ([`stop`]), and `transport` turns the streams that come of it into connections. The library's own client takes a
 //! reservation without addresses for a broken relay, and that is what a Go relay without a public address grants.
 
 pub mod hop;
