@@ -9,9 +9,12 @@ mod sockets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::figures::Figures;
 
 pub(crate) use internet::{Home, Internet};
 pub(crate) use line::Quality;
@@ -25,6 +28,7 @@ pub(crate) struct Lab {
     bins: PathBuf,
     shots: Option<PathBuf>,
     folder: tempfile::TempDir,
+    figures: Rc<Figures>,
 }
 
 impl Lab {
@@ -34,7 +38,7 @@ impl Lab {
     }
 
     /// An empty LAN.
-    pub(crate) fn new(bins: &Path, shots: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(bins: &Path, shots: Option<&Path>, figures: &Rc<Figures>) -> Result<Self> {
         ip("-Version")?;
         // A namespace ends a moment after it was deleted, and its cables with it; ours are pulled first.
         sh(
@@ -48,6 +52,7 @@ impl Lab {
             bins: bins.to_owned(),
             shots: shots.map(Path::to_owned),
             folder: tempfile::tempdir().context("a temporary folder")?,
+            figures: Rc::clone(figures),
         })
     }
 
@@ -82,6 +87,11 @@ impl Lab {
     /// Where pictures of the pages go, if somebody wants to look.
     pub(crate) fn shots(&self) -> Option<&Path> {
         self.shots.as_deref()
+    }
+
+    /// What was measured in this run.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// A program that was built.
@@ -178,6 +188,16 @@ impl Mount {
             folder.display()
         ))?;
         Ok(Self(folder.to_owned()))
+    }
+
+    /// A file in the place of another one.
+    pub(crate) fn over(place: &Path, file: &Path) -> Result<Self> {
+        sh(&format!(
+            "mount --bind '{}' '{}'",
+            file.display(),
+            place.display()
+        ))?;
+        Ok(Self(place.to_owned()))
     }
 
     /// A file that nobody can write or replace, not even root.

@@ -5,18 +5,26 @@ mod exposure;
 mod keeping;
 mod lan;
 mod nat_kinds;
+mod nat_matrix;
 mod net;
 mod only_text;
 mod pages;
 mod pictures;
 mod three_tabs;
 
+use anyhow::Result;
+
+use crate::lab::Lab;
 use crate::{Kind, Scenario};
 
 /// Every scenario, in the order they run.
 pub(crate) fn all() -> Vec<Scenario> {
-    let scenario = |name, kind, run| Scenario { name, kind, run };
-    vec![
+    let scenario = |name: &'static str, kind, run: fn(&Lab) -> Result<()>| Scenario {
+        name: name.into(),
+        kind,
+        run: Box::new(run),
+    };
+    let mut all = vec![
         scenario(
             "three peers find each other and browse",
             Kind::Lan,
@@ -167,5 +175,7 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Pictures,
             pictures::every_page,
         ),
-    ]
+    ];
+    all.extend(nat_matrix::all());
+    all
 }
