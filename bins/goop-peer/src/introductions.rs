@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use goop_identity::{Identity, Keypair};
 use goop_identity::config::{Config, ConfigStore};
 use goop_identity::presence::PresenceMessage;
+use goop_identity::{Identity, Keypair};
 use goop_net::relay::{RelayInfo, RelayTimings};
 use goop_net::{Net, PeerId};
 use goop_rendezvous::client::{self, Client, ClientConfig, Complete, Heard, ServerState};
@@ -179,7 +179,13 @@ fn wanted(config: &Config) -> Vec<String> {
     let own = presence
         .rendezvous_host
         .then(|| own_server(&presence.rendezvous_bind, presence.rendezvous_port));
-    let wan = Some(presence.rendezvous_wan.trim().trim_end_matches('/').to_owned());
+    let wan = Some(
+        presence
+            .rendezvous_wan
+            .trim()
+            .trim_end_matches('/')
+            .to_owned(),
+    );
     let wan = wan.filter(|server| !server.is_empty());
     let mut wanted: Vec<String> = own.into_iter().chain(wan).collect();
     wanted.dedup();
@@ -246,7 +252,11 @@ fn as_network_wants(relay: client::RelayInfo) -> RelayInfo {
     RelayInfo {
         peer,
         // Some forms cannot be read by anybody (rendezvous.md 11.3).
-        addrs: relay.addrs.iter().filter_map(|addr| addr.parse().ok()).collect(),
+        addrs: relay
+            .addrs
+            .iter()
+            .filter_map(|addr| addr.parse().ok())
+            .collect(),
         timings: RelayTimings {
             cleanup_delay: relay.cleanup_delay.unwrap_or(default.cleanup_delay),
             poll_deadline: relay.poll_deadline.unwrap_or(default.poll_deadline),
@@ -262,7 +272,8 @@ mod tests {
     use super::*;
 
     fn relay(peer: PeerId) -> client::RelayInfo {
-        let text = serde_json::json!({ "peer_id": peer.to_base58(), "addrs": ["/ip4/192.0.2.1/tcp/1"] });
+        let text =
+            serde_json::json!({ "peer_id": peer.to_base58(), "addrs": ["/ip4/192.0.2.1/tcp/1"] });
         client::RelayInfo::from_json(text.to_string().as_bytes()).expect("a relay")
     }
 
@@ -273,7 +284,10 @@ mod tests {
         config.presence.rendezvous_wan = " https://goop.example/ ".to_owned();
         assert_eq!(wanted(&config), ["https://goop.example"]);
         config.presence.rendezvous_host = true;
-        assert_eq!(wanted(&config), ["http://127.0.0.1:8787", "https://goop.example"]);
+        assert_eq!(
+            wanted(&config),
+            ["http://127.0.0.1:8787", "https://goop.example"]
+        );
         for (bind, server) in [
             ("0.0.0.0", "http://127.0.0.1:8787"),
             ("192.0.2.7", "http://192.0.2.7:8787"),

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::http::Method;
-use goop_identity::{Keypair, PeerId};
 use goop_identity::presence::PresenceMessage;
+use goop_identity::{Keypair, PeerId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
