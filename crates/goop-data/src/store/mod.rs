@@ -1,0 +1,216 @@
+//! `data.db`: one connection that writes, a few that read, and what is known of the tables.
+
+mod catalog;
+mod health;
+mod readers;
+mod rows;
+mod system;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::broadcast;
+
+use crate::DataError;
+use crate::guard::Scope;
+use crate::query::Statement;
+
+pub(crate) use catalog::GROUPS_VIEW;
+pub use catalog::{Catalog, ColumnInfo, Table, TableKind};
+pub use health::{Health, Salvaged};
+pub use rows::{Limits, Row, Rows};
+pub(crate) use writer::Job;
+
+/// The file, in the peer folder.
+pub const FILE: &str = "data.db";
+/// Changes kept for a listener that is slow; beyond them it is told that it missed some.
+const CHANGES_KEPT: usize = 1_024;
+/// How long SQLite waits for another process that has the file open (storage.md 1).
+const BUSY: Duration = Duration::from_secs(5);
+/// How long one change of data may take.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A row of the owner's tables was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The table.
+    pub table: String,
+    /// What was done.
+    pub kind: ChangeKind,
+    /// The row's `_id`.
+    pub id: i64,
+}
+
+/// What was done with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new.
+    Inserted,
+    /// It is another.
+    Updated,
+    /// It is gone.
+    Deleted,
+}
+
+/// The open database. Cheap to clone; the last clone that goes ends its connections.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: PathBuf,
+    writer: writer::Writer,
+    readers: readers::Readers,
+    catalog: RwLock<Arc<Catalog>>,
+    changes: broadcast::Sender<Change>,
+    health: Health,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("folder", &self.inner.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the database of a peer folder: makes it where there is none, takes over what older versions left, looks
+    /// whether it is whole and brings out of a damaged one what can be read.
+    ///
+    /// The folder must be locked by the caller (`PeerFolder`): others may read the file meanwhile, not write it.
+    ///
+    /// # Errors
+    /// The file or the folder cannot be used. A damaged file is no error: it is kept beside the new one, and
+    /// [`Database::health`] says so.
+    pub async fn open(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join(FILE);
+        let (mut connection, health) = health::open(&path).await?;
+        system::prepare(&mut connection).await?;
+        let catalog = Catalog::load(&mut connection).await?;
+        let changes = broadcast::channel(CHANGES_KEPT).0;
+        let writer = writer::Writer::start(connection, changes.clone()).await?;
+        let database = Self {
+            inner: Arc::new(Inner {
+                folder: folder.to_owned(),
+                readers: readers::Readers::new(&path),
+                writer,
+                catalog: RwLock::new(Arc::new(catalog)),
+                changes,
+                health,
+            }),
+        };
+        database.finish_schema_files().await?;
+        Ok(database)
+    }
+
+    /// How the file was found when it was opened.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// The peer folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// What is known of the tables now.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner
+            .catalog
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes of rows from now on, after they are on disk.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Takes no more work, finishes what was given, folds the log into the file and closes it.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await;
+    }
+
+    /// Runs a change: all of it or nothing, on disk when this answers. Changes that come together share one write to
+    /// disk; a [`Job::Alone`] shares it with none, because a statement that is cut off takes its company with it.
+    pub(crate) async fn write<T, F>(&self, job: Job, work: F) -> Result<T, DataError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DataError>>
+            + Send
+            + 'static,
+    {
+        self.inner.writer.run(job, work).await
+    }
+
+    /// Runs a change of tables and looks at them anew.
+    pub(crate) async fn write_tables<T, F>(&self, work: F) -> Result<T, DataError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DataError>>
+            + Send
+            + 'static,
+    {
+        let (answer, catalog) = self
+            .write(Job::Alone(WRITE_DEADLINE), |connection| {
+                Box::pin(async move {
+                    let answer = work(connection).await?;
+                    Ok((answer, Catalog::load(connection).await?))
+                })
+            })
+            .await?;
+        let mut current = self
+            .inner
+            .catalog
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Two changes may come back in another order than they were made.
+        if catalog.version > current.version {
+            *current = Arc::new(catalog);
+        }
+        Ok(answer)
+    }
+
+    /// Rows of a statement, as they are read.
+    pub(crate) fn rows(&self, statement: Statement, scope: Scope, limits: Limits) -> Rows {
+        rows::start(&self.inner.readers, statement, scope, limits)
+    }
+
+    /// A connection that only reads.
+    pub(crate) async fn reader(&self) -> Result<readers::Lease, DataError> {
+        self.inner.readers.lease().await
+    }
+}
+
+/// How every connection is opened.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        // Views and defaults of a file that came from elsewhere call no function with side effects.
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// The writing connection: every commit is on disk before it is answered, as with the Go program.
+fn writing(path: &Path) -> SqliteConnectOptions {
+    options(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+}
