@@ -4,13 +4,17 @@ mod answer;
 mod caller;
 pub mod check;
 mod definition;
+mod direct;
 mod error;
+mod execute;
 mod guard;
 pub mod ident;
 pub mod json;
 pub mod moment;
+pub mod protocol;
 pub mod query;
 mod reading;
+mod request;
 pub mod schema;
 mod schema_files;
 mod store;
@@ -22,6 +26,7 @@ pub use answer::{Answer, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
 pub use error::DataError;
 pub use reading::Find;
+pub use request::{ColumnField, Op, Request};
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, Database, FILE, Health, Limits, Row, Rows, Salvaged,
     Table, TableKind,

@@ -70,6 +70,7 @@ impl Data {
     }
 
     fn fresh(caller: &Caller, table: &Table, mut data: Row) -> Result<Fresh, DataError> {
+        data.keys().try_for_each(|name| column_name(name))?;
         let mut missing = Vec::new();
         if let Some(schema) = table.schema() {
             fill(schema, &mut data, OffsetDateTime::now_utc());
