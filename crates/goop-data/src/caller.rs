@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
 use crate::DataError;
-use crate::access::{Decision, Membership, NoGroups, Operation, Roles, Standing, Target, decide};
+use crate::access::{Decision, NoGroups, Operation, Roles, Standing, Target, decide};
 use crate::guard::Scope;
 use crate::ident;
 use crate::query::{Source, SourceColumn};
@@ -188,11 +188,6 @@ impl Data {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// The caller's part in the site's group; `None` for those who need none.
-    pub(crate) fn membership(&self, caller: &Caller) -> Option<Membership> {
-        (caller.kind == CallerKind::Visitor).then(|| self.roles.of(&caller.id))
     }
 
     pub(crate) fn standing(&self, caller: &Caller) -> Standing {

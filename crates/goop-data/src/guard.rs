@@ -21,8 +21,8 @@ use crate::query::functions;
 const MAX_VALUE: c_int = 16 * 1024 * 1024;
 /// Longest statement, in bytes; what is rebuilt from the largest question is shorter.
 const MAX_STATEMENT: c_int = 256 * 1024;
-/// Deepest expression; ours are bounded before (`query::MAX_DEPTH`).
-const MAX_DEPTH: c_int = 200;
+/// Deepest expression; ours are bounded before (`query::MAX_DEPTH`, and what stands around it).
+const MAX_DEPTH: c_int = 500;
 /// Instructions of a prepared statement.
 const MAX_INSTRUCTIONS: c_int = 100_000;
 /// Arguments of a function.
@@ -85,7 +85,14 @@ impl Guard {
             ffi::SQLITE_SELECT => *scope != Scope::Closed,
             ffi::SQLITE_FUNCTION => match &*scope {
                 Scope::Closed => false,
-                _ => second.is_some_and(|name| functions::is_known(&name.to_ascii_lowercase())),
+                // Texts of the owner and of their scripts: every function that only calculates.
+                Scope::UserTables | Scope::Everything => second.is_some_and(|name| {
+                    let name = name.to_ascii_lowercase();
+                    !functions::reaches_outside(&name)
+                }),
+                Scope::Table { .. } => {
+                    second.is_some_and(|name| functions::is_known(&name.to_ascii_lowercase()))
+                }
             },
             ffi::SQLITE_READ => match &*scope {
                 Scope::Closed => false,
@@ -106,30 +113,15 @@ impl Guard {
     }
 }
 
-/// Puts clock, authorizer and limits onto a reading connection.
+/// Puts clock, limits and authorizer onto a reading connection.
 pub(crate) async fn restrict(
     connection: &mut SqliteConnection,
 ) -> Result<&'static Guard, DataError> {
     let guard = watch(connection).await?;
     let mut handle = connection.lock_handle().await?;
     let raw = handle.as_raw_handle().as_ptr();
-    // SAFETY: the handle is open and ours while `handle` lives; limits take plain numbers.
-    unsafe {
-        for (limit, most) in [
-            (ffi::SQLITE_LIMIT_LENGTH, MAX_VALUE),
-            (ffi::SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT),
-            (ffi::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
-            (ffi::SQLITE_LIMIT_VDBE_OP, MAX_INSTRUCTIONS),
-            (ffi::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS),
-            (ffi::SQLITE_LIMIT_ATTACHED, 0),
-            (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN),
-            (ffi::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_BOUND),
-            (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),
-        ] {
-            ffi::sqlite3_limit(raw, limit, most);
-        }
-    }
-    // SAFETY: as above; the pointer is to a leaked guard, and `authorize` keeps to the callback's contract.
+    // SAFETY: the handle is open and ours while `handle` lives; the pointer is to a leaked guard, and `authorize` keeps
+    // to the callback's contract.
     let set = unsafe {
         ffi::sqlite3_set_authorizer(
             raw,
@@ -144,7 +136,7 @@ pub(crate) async fn restrict(
     }
 }
 
-/// Puts the clock alone onto a connection.
+/// Puts clock and limits onto a connection: conditions of others run on the writing one too.
 pub(crate) async fn watch(connection: &mut SqliteConnection) -> Result<&'static Guard, DataError> {
     let guard: &'static Guard = Box::leak(Box::default());
     guard.allow(Duration::from_secs(60));
@@ -152,6 +144,21 @@ pub(crate) async fn watch(connection: &mut SqliteConnection) -> Result<&'static 
     handle.set_progress_handler(LOOK_EVERY, move || {
         clock() < guard.deadline.load(Ordering::Relaxed)
     });
+    let raw = handle.as_raw_handle().as_ptr();
+    for (limit, most) in [
+        (ffi::SQLITE_LIMIT_LENGTH, MAX_VALUE),
+        (ffi::SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT),
+        (ffi::SQLITE_LIMIT_EXPR_DEPTH, MAX_DEPTH),
+        (ffi::SQLITE_LIMIT_VDBE_OP, MAX_INSTRUCTIONS),
+        (ffi::SQLITE_LIMIT_FUNCTION_ARG, MAX_ARGUMENTS),
+        (ffi::SQLITE_LIMIT_ATTACHED, 0),
+        (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN),
+        (ffi::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_BOUND),
+        (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),
+    ] {
+        // SAFETY: the handle is open and ours while `handle` lives; limits are plain numbers.
+        unsafe { ffi::sqlite3_limit(raw, limit, most) };
+    }
     Ok(guard)
 }
 

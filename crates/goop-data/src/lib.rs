@@ -25,7 +25,7 @@ mod writing;
 pub use answer::{Answer, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
 pub use error::DataError;
-pub use reading::Find;
+pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, Database, FILE, Health, Limits, Row, Rows, Salvaged,

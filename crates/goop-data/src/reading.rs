@@ -5,11 +5,16 @@ use serde_json::{Value as Json, json};
 use crate::DataError;
 use crate::access::Operation;
 use crate::answer::{Answer, Empty, Items};
-use crate::caller::{Caller, Data, Reach};
+use crate::caller::{Caller, CallerKind, Data, Reach};
+use crate::guard::Scope;
 use crate::ident::{is_name, quoted};
-use crate::query::{Question, select};
-use crate::store::{Row, Rows};
+use crate::query::{Question, Statement, select};
+use crate::store::{Limits, Row, Rows};
+
 use crate::value::{Form, Value};
+
+/// Longest statement of the console, in bytes.
+pub const MAX_CONSOLE: usize = 64 * 1024;
 
 /// What is asked of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -246,6 +251,38 @@ impl Data {
         };
         let rows = self.ask(caller, &reach, &question)?;
         Answer::list(rows, Form::Figures, Items::Objects, Empty::List).await
+    }
+
+    /// Rows of a whole statement of SQL: the owner's console, which reads every table, and the scripts of the site, which
+    /// read the owner's tables and none of the system's. SQLite decides what the text is, and holds it to `limits`.
+    ///
+    /// # Errors
+    /// It is more than one statement, or writes, or reaches for what it may not.
+    pub async fn console(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        args: &[Json],
+        limits: Limits,
+    ) -> Result<Rows, DataError> {
+        let scope = match caller.kind {
+            CallerKind::Owner => Scope::Everything,
+            CallerKind::Script => Scope::UserTables,
+            CallerKind::Visitor => {
+                return Err(DataError::Refused(
+                    "statements not allowed for remote peers".to_owned(),
+                ));
+            }
+        };
+        if sql.len() > MAX_CONSOLE {
+            return Err(DataError::invalid("the statement is too long"));
+        }
+        let statement = Statement {
+            sql: sql.to_owned(),
+            values: values(args)?,
+            outputs: Vec::new(),
+        };
+        self.database.foreign_rows(statement, scope, limits).await
     }
 
     /// A plain name must name a column: quoted, SQLite would take it for a text.

@@ -18,11 +18,11 @@ use crate::store::Database;
 use crate::tables::{owner_only, store_schema};
 
 /// The folder, in the peer folder.
-pub const FOLDER: &str = "schemas";
+pub(crate) const FOLDER: &str = "schemas";
 /// Largest schema file that is read, in bytes.
-pub const MAX_FILE: u64 = 1024 * 1024;
+pub(crate) const MAX_FILE: u64 = 1024 * 1024;
 /// Most schema files that are listed.
-pub const MAX_FILES: usize = 1_000;
+pub(crate) const MAX_FILES: usize = 1_000;
 /// `_meta` key of what is still to be written.
 const NOTE: &str = "schema_files";
 

@@ -29,7 +29,10 @@ pub(super) struct Writer<'q> {
     next: usize,
     sql: String,
     values: Vec<Value>,
+    /// Given names of the answer's columns.
     names: Vec<String>,
+    /// How many columns the answer has.
+    columns: usize,
 }
 
 fn refused(what: &str) -> DataError {
@@ -50,6 +53,7 @@ impl<'q> Writer<'q> {
             sql: String::with_capacity(128),
             values: Vec::new(),
             names: Vec::new(),
+            columns: 0,
         })
     }
 
@@ -66,9 +70,15 @@ impl<'q> Writer<'q> {
         self.values.push(value);
     }
 
-    /// From here on, keys may name columns of the answer.
-    pub(super) fn name_outputs(&mut self, outputs: &[Output]) {
-        self.names = outputs.iter().map(|output| output.name.clone()).collect();
+    /// Gives the column that was just written a name, which keys may use.
+    pub(super) fn name_output(&mut self, name: &str) {
+        self.push(&format!(" AS {}", quoted(name)));
+        self.names.push(name.to_owned());
+    }
+
+    /// How many columns the answer has: keys may count them.
+    pub(super) fn keys_may_name(&mut self, columns: usize) {
+        self.columns = columns;
     }
 
     pub(super) fn separate(&mut self, outputs: &[Output]) -> Result<(), DataError> {
@@ -107,12 +117,17 @@ impl<'q> Writer<'q> {
         })
     }
 
+    /// A condition on groups; may name columns of the answer.
+    pub(super) fn having(&mut self, parsed: &Expr) -> Result<(), DataError> {
+        self.write(parsed, Place::Key, 0)
+    }
+
     /// A key to sort or group by; a number is a place in the answer, as in SQL.
     pub(super) fn key(&mut self, parsed: &Expr) -> Result<(), DataError> {
         if let Expr::Value(value) = parsed
             && let Literal::Number(digits, _) = &value.value
         {
-            let places = 1..=self.names.len();
+            let places = 1..=self.columns;
             let place = digits.parse().ok().filter(|place| places.contains(place));
             let place =
                 place.ok_or_else(|| DataError::logic(format!("term out of range: {digits}")))?;

@@ -78,3 +78,13 @@ pub fn is_aggregate(name: &str) -> bool {
 pub fn is_known(name: &str) -> bool {
     is_scalar(name) || is_aggregate(name) || matches!(name, "->" | "->>")
 }
+
+/// Whether a function does more than calculate, where it exists at all.
+#[must_use]
+pub fn reaches_outside(name: &str) -> bool {
+    name.starts_with("sqlite_")
+        || matches!(
+            name,
+            "load_extension" | "readfile" | "writefile" | "edit" | "fts3_tokenizer" | "eval"
+        )
+}

@@ -4,6 +4,7 @@
 //! Nothing of the text that came in reaches SQLite: names are those of the table, functions and operators come from
 //! lists, and every value is bound. What the lists do not name is refused.
 
+mod dialect;
 mod expression;
 pub mod functions;
 mod text;
@@ -116,7 +117,7 @@ pub fn select(source: Source<'_>, question: &Question<'_>) -> Result<Statement, 
     writer.push(" FROM ");
     writer.push(&quoted(source.name));
     conditions(&mut writer, question.filter, question.owned_by)?;
-    writer.name_outputs(&outputs);
+    writer.keys_may_name(outputs.len());
     if !question.group_by.trim().is_empty() {
         let mut text = Text::read(question.group_by)?;
         writer.push(" GROUP BY ");
@@ -129,7 +130,7 @@ pub fn select(source: Source<'_>, question: &Question<'_>) -> Result<Statement, 
         }
         if text.having() {
             writer.push(" HAVING ");
-            writer.figure(&text.expression()?)?;
+            writer.having(&text.expression()?)?;
         }
         text.end()?;
     }
@@ -245,9 +246,15 @@ fn outputs(
                 }
             } else {
                 writer.separate(&outputs)?;
-                let (parsed, name) = text.item()?;
-                let date = writer.figure(&parsed)?;
-                outputs.push(Output { name, date });
+                let item = text.item()?;
+                let date = writer.figure(&item.parsed)?;
+                if item.given {
+                    writer.name_output(&item.name);
+                }
+                outputs.push(Output {
+                    name: item.name,
+                    date,
+                });
             }
             if !text.comma() {
                 break;

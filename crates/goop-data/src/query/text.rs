@@ -1,15 +1,23 @@
 //! Reading a piece of SQL: words and signs within bounds, then the parser's tree.
 
 use sqlparser::ast::{Expr, OrderByExpr};
-use sqlparser::dialect::SQLiteDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
+use super::dialect::Sqlite;
 use super::{MAX_NESTING, MAX_TEXT, MAX_TOKENS};
 use crate::DataError;
 
-static DIALECT: SQLiteDialect = SQLiteDialect {};
+static DIALECT: Sqlite = Sqlite;
+
+/// A column of an answer, as it was written.
+pub(super) struct Item {
+    pub(super) parsed: Expr,
+    pub(super) name: String,
+    /// Whether the name was given, so that keys may use it.
+    pub(super) given: bool,
+}
 
 /// A text that is being read from its beginning to its end.
 pub(super) struct Text<'t> {
@@ -49,28 +57,32 @@ impl<'t> Text<'t> {
     }
 
     /// An expression and its name: the one after `AS`, or its text as it was written, as SQLite names it.
-    pub(super) fn item(&mut self) -> Result<(Expr, String), DataError> {
+    pub(super) fn item(&mut self) -> Result<Item, DataError> {
         let start = self.parser.peek_token().span.start;
         let parsed = self.expression()?;
         let end = self.parser.get_current_token().span.end;
         let named = self.parser.parse_keyword(Keyword::AS);
         let next = self.parser.peek_token().token;
-        let name = match next {
+        let (name, given) = match next {
             Token::Word(word) => {
                 self.parser.next_token();
-                word.value
+                (word.value, true)
             }
             Token::SingleQuotedString(name) if named => {
                 self.parser.next_token();
-                name
+                (name, true)
             }
             _ if named => return Err(self.unexpected()),
             _ => match &parsed {
-                Expr::Identifier(name) => name.value.clone(),
-                _ => self.between(start, end).trim().to_owned(),
+                Expr::Identifier(name) => (name.value.clone(), false),
+                _ => (self.between(start, end).trim().to_owned(), false),
             },
         };
-        Ok((parsed, name))
+        Ok(Item {
+            parsed,
+            name,
+            given,
+        })
     }
 
     pub(super) fn comma(&mut self) -> bool {

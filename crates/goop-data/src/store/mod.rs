@@ -34,7 +34,7 @@ const CHANGES_KEPT: usize = 1_024;
 /// How long SQLite waits for another process that has the file open (storage.md 1).
 const BUSY: Duration = Duration::from_secs(5);
 /// How long one change of data may take.
-pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A row of the owner's tables was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,9 +190,24 @@ impl Database {
         rows::start(&self.inner.readers, statement, scope, limits)
     }
 
-    /// A connection that only reads.
-    pub(crate) async fn reader(&self) -> Result<readers::Lease, DataError> {
-        self.inner.readers.lease().await
+    /// Rows of a foreign statement, if it is one and only reads.
+    pub(crate) async fn foreign_rows(
+        &self,
+        statement: Statement,
+        scope: Scope,
+        limits: Limits,
+    ) -> Result<Rows, DataError> {
+        {
+            let mut lease = self.inner.readers.lease().await?;
+            let (connection, guard) = lease.parts()?;
+            guard.open(scope.clone(), limits.time);
+            if !crate::guard::is_one_reading_statement(connection, &statement.sql).await? {
+                return Err(DataError::invalid(
+                    "one statement that only reads is wanted",
+                ));
+            }
+        }
+        Ok(self.rows(statement, scope, limits))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::DataError;
 use crate::guard::{self, Guard};
 
 /// Questions at once. Each connection is a thread and about 2 MB of cache; a Raspberry Pi has four cores.
-pub const READERS: usize = 4;
+pub(super) const READERS: usize = 4;
 
 /// The readers of one file.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value as Json};
-use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteColumn;
+use sqlx::{AssertSqlSafe, Column as _, Row as _, TypeInfo as _};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -166,6 +167,14 @@ pub(super) fn start(readers: &Readers, statement: Statement, scope: Scope, limit
     }
 }
 
+fn foreign_output(column: &SqliteColumn) -> Output {
+    let kind = column.type_info().name();
+    Output {
+        name: column.name().to_owned(),
+        date: matches!(kind, "DATE" | "DATETIME" | "TIMESTAMP"),
+    }
+}
+
 async fn read(
     readers: &Readers,
     statement: Statement,
@@ -179,11 +188,18 @@ async fn read(
     // again. Other scopes are for foreign texts, which are prepared each time.
     let cached = matches!(scope, Scope::Table { .. });
     guard.open(scope, limits.time);
-    let shape = Arc::new(Shape::new(statement.outputs));
+    // A foreign statement names its columns when its first row comes.
+    let foreign = statement.outputs.is_empty();
+    let mut shape = Arc::new(Shape::new(statement.outputs));
     let query = sqlx::query_with(AssertSqlSafe(statement.sql), arguments(&statement.values));
     let mut found = query.persistent(cached).fetch(connection);
     let (mut rows, mut bytes) = (0, 0);
     while let Some(row) = found.try_next().await? {
+        if foreign && rows == 0 {
+            shape = Arc::new(Shape::new(
+                row.columns().iter().map(foreign_output).collect(),
+            ));
+        }
         let values = (0..shape.outputs.len()).map(|index| Value::of_row(&row, index));
         let values = values.collect::<Result<Vec<Value>, DataError>>()?;
         let row = Row {
