@@ -2,6 +2,7 @@
 pub mod access;
 mod answer;
 mod caller;
+pub mod chat;
 pub mod check;
 mod definition;
 mod direct;
@@ -10,7 +11,9 @@ mod execute;
 mod guard;
 pub mod ident;
 pub mod json;
+pub mod meta;
 pub mod moment;
+pub mod peers;
 pub mod protocol;
 pub mod query;
 mod reading;

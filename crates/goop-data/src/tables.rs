@@ -195,20 +195,7 @@ impl Data {
             .write_tables(move |connection| {
                 Box::pin(async move {
                     register(connection, &schema.name, schema.create_statement()).await?;
-                    let keys: Vec<String> =
-                        schema.keys().map(|column| quoted(&column.name)).collect();
-                    if !keys.is_empty() {
-                        let index = quoted(&key_index(&schema.name));
-                        run(
-                            connection,
-                            format!(
-                                "CREATE UNIQUE INDEX {index} ON {} ({})",
-                                quoted(&schema.name),
-                                keys.join(", ")
-                            ),
-                        )
-                        .await?;
-                    }
+                    index_keys(connection, &schema).await?;
                     store_schema(connection, &schema).await
                 })
             })
@@ -353,6 +340,8 @@ impl Data {
         self.database
             .write_tables(move |connection| {
                 Box::pin(async move {
+                    let indexed = has_index(connection, &key_index(&old)).await?;
+                    run(connection, format!("DROP INDEX IF EXISTS {}", quoted(&key_index(&old)))).await?;
                     let alter = format!("ALTER TABLE {} RENAME TO {}", quoted(&old), quoted(&new));
                     run(connection, alter)
                         .await
@@ -376,6 +365,9 @@ impl Data {
                     )
                     .await?;
                     if let Some(schema) = schema {
+                        if indexed {
+                            index_keys(connection, &schema).await?;
+                        }
                         store_schema(connection, &schema).await?;
                         schema_files::note(connection, &[&new], &[&old]).await?;
                     }
@@ -501,6 +493,21 @@ impl Data {
 /// The unique index over a typed table's key.
 fn key_index(table: &str) -> String {
     format!("_key_{table}")
+}
+
+async fn index_keys(connection: &mut SqliteConnection, schema: &Schema) -> Result<(), DataError> {
+    let keys: Vec<String> = schema.keys().map(|column| quoted(&column.name)).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (index, table) = (quoted(&key_index(&schema.name)), quoted(&schema.name));
+    run(connection, format!("CREATE UNIQUE INDEX {index} ON {table} ({})", keys.join(", "))).await
+}
+
+async fn has_index(connection: &mut SqliteConnection, name: &str) -> Result<bool, DataError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name = ?";
+    let found: i64 = sqlx::query_scalar(sql).bind(name.to_owned()).fetch_one(connection).await?;
+    Ok(found > 0)
 }
 
 fn columns_json(table: &Table) -> Json {

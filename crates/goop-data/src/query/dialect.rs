@@ -203,19 +203,26 @@ fn is(parser: &mut Parser<'_>, left: &Expr) -> Result<Expr, ParserError> {
     let distinct = parser.parse_keywords(&[Keyword::DISTINCT, Keyword::FROM]);
     let (left, right) = (Box::new(left.clone()), parser.parse_subexpr(EQUAL)?);
     // Written out, TRUE and FALSE ask for the truth of a value; anything else is compared.
-    let truth = match &right {
-        Expr::Value(value) if !distinct => match value.value {
-            Value::Boolean(truth) => Some(truth),
-            _ => None,
-        },
-        _ => None,
-    };
-    Ok(match (truth, not) {
+    let truth = truth(&right);
+    let differs = distinct != not;
+    Ok(match (truth, differs) {
         (Some(true), false) => Expr::IsTrue(left),
         (Some(true), true) => Expr::IsNotTrue(left),
         (Some(false), false) => Expr::IsFalse(left),
         (Some(false), true) => Expr::IsNotFalse(left),
-        (None, _) if distinct != not => Expr::IsDistinctFrom(left, Box::new(right)),
-        (None, _) => Expr::IsNotDistinctFrom(left, Box::new(right)),
+        (None, true) => Expr::IsDistinctFrom(left, Box::new(right)),
+        (None, false) => Expr::IsNotDistinctFrom(left, Box::new(right)),
     })
+}
+
+/// SQLite looks through brackets and collations for the word.
+fn truth(written: &Expr) -> Option<bool> {
+    match written {
+        Expr::Value(value) => match value.value {
+            Value::Boolean(truth) => Some(truth),
+            _ => None,
+        },
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => truth(inner),
+        _ => None,
+    }
 }

@@ -190,6 +190,17 @@ impl Database {
         rows::start(&self.inner.readers, statement, scope, limits)
     }
 
+    /// Reads with statements of our own.
+    pub(crate) async fn look<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let mut lease = self.inner.readers.lease().await?;
+        let (connection, guard) = lease.parts()?;
+        guard.open(Scope::Everything, Limits::OWNER.time);
+        work(connection).await
+    }
+
     /// Rows of a foreign statement, if it is one and only reads.
     pub(crate) async fn foreign_rows(
         &self,
