@@ -98,7 +98,10 @@ impl ChatLog {
         self.0
             .write(Job::Shared, move |connection| {
                 Box::pin(async move {
-                    sqlx::query("DELETE FROM _chat_messages WHERE peer_id = ?").bind(peer).execute(connection).await?;
+                    sqlx::query("DELETE FROM _chat_messages WHERE peer_id = ?")
+                        .bind(peer)
+                        .execute(connection)
+                        .await?;
                     Ok(())
                 })
             })

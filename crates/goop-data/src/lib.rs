@@ -1,4 +1,16 @@
 #![doc = include_str!("../README.md")]
+//!
+//! | Module or type | Offers |
+//! |---|---|
+//! | [`Database`] | `data.db`: open, migrate, repair, back up; one writer, several readers; [`Change`]s |
+//! | [`Data`] | every operation: [`Data::execute`] for requests, [`Data::direct`] for the owner's own routes, or one by one |
+//! | [`access`] | who may do what, in one function |
+//! | [`query`] | foreign texts made into statements of ours |
+//! | [`schema`], [`check`] | typed tables and what they ask of a row |
+//! | [`protocol`] | `/goop/data/1.0.0`, both ends |
+//! | [`chat`], [`peers`], [`meta`] | the program's own tables |
+//! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
+
 pub mod access;
 mod answer;
 mod caller;

@@ -33,7 +33,10 @@ impl Meta {
         self.0
             .look(async |connection| {
                 let sql = "SELECT value FROM _meta WHERE key = ?";
-                let found: Option<Option<String>> = sqlx::query_scalar(sql).bind(key).fetch_optional(connection).await?;
+                let found: Option<Option<String>> = sqlx::query_scalar(sql)
+                    .bind(key)
+                    .fetch_optional(connection)
+                    .await?;
                 Ok(found.flatten().unwrap_or_default())
             })
             .await
@@ -44,14 +47,20 @@ impl Meta {
     /// # Errors
     /// The database cannot be written.
     pub async fn set(&self, texts: &[(&str, &str)]) -> Result<(), DataError> {
-        let texts: Vec<(String, String)> =
-            texts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let texts: Vec<(String, String)> = texts
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         self.0
             .write(Job::Shared, move |connection| {
                 Box::pin(async move {
                     for (key, value) in texts {
                         let sql = "INSERT OR REPLACE INTO _meta (key, value) VALUES (?, ?)";
-                        sqlx::query(sql).bind(key).bind(value).execute(&mut *connection).await?;
+                        sqlx::query(sql)
+                            .bind(key)
+                            .bind(value)
+                            .execute(&mut *connection)
+                            .await?;
                     }
                     Ok(())
                 })

@@ -100,15 +100,24 @@ impl SeenPeers {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub async fn set_protocols(&self, peer_id: &str, protocols: &[String]) -> Result<(), DataError> {
+    pub async fn set_protocols(
+        &self,
+        peer_id: &str,
+        protocols: &[String],
+    ) -> Result<(), DataError> {
         let (peer_id, protocols) = (peer_id.to_owned(), list(protocols));
-        self.each(move |connection, sql| {
-            let query = sqlx::query(sql).bind(peer_id.clone()).bind(protocols.clone());
-            Box::pin(async move { query.execute(connection).await.map(|_| ()) })
-        }, [
-            "UPDATE _peer_cache SET protocols = ?2 WHERE peer_id = ?1",
-            "UPDATE _favorites SET protocols = ?2 WHERE peer_id = ?1",
-        ])
+        self.each(
+            move |connection, sql| {
+                let query = sqlx::query(sql)
+                    .bind(peer_id.clone())
+                    .bind(protocols.clone());
+                Box::pin(async move { query.execute(connection).await.map(|_| ()) })
+            },
+            [
+                "UPDATE _peer_cache SET protocols = ?2 WHERE peer_id = ?1",
+                "UPDATE _favorites SET protocols = ?2 WHERE peer_id = ?1",
+            ],
+        )
         .await
     }
 
@@ -117,7 +126,8 @@ impl SeenPeers {
     /// # Errors
     /// The database cannot be written.
     pub async fn forget(&self, peer_id: &str) -> Result<(), DataError> {
-        self.with_id(peer_id, ["DELETE FROM _peer_cache WHERE peer_id = ?"]).await
+        self.with_id(peer_id, ["DELETE FROM _peer_cache WHERE peer_id = ?"])
+            .await
     }
 
     /// Makes a peer a favourite, or none. Answers whether the peer is known.
@@ -126,7 +136,8 @@ impl SeenPeers {
     /// The database cannot be written.
     pub async fn set_favorite(&self, peer_id: &str, favorite: bool) -> Result<bool, DataError> {
         if !favorite {
-            self.with_id(peer_id, ["DELETE FROM _favorites WHERE peer_id = ?"]).await?;
+            self.with_id(peer_id, ["DELETE FROM _favorites WHERE peer_id = ?"])
+                .await?;
             return Ok(true);
         }
         let peer_id = peer_id.to_owned();
@@ -166,7 +177,11 @@ impl SeenPeers {
         self.listed("", None).await
     }
 
-    async fn listed(&self, filter: &str, peer_id: Option<&str>) -> Result<Vec<SeenPeer>, DataError> {
+    async fn listed(
+        &self,
+        filter: &str,
+        peer_id: Option<&str>,
+    ) -> Result<Vec<SeenPeer>, DataError> {
         // A favourite's own row counts only where the cache has none.
         let sql = format!(
             "SELECT {COLUMNS}, peer_id IN (SELECT peer_id FROM _favorites) FROM \
@@ -189,18 +204,32 @@ impl SeenPeers {
             .await
     }
 
-    async fn with_id<const N: usize>(&self, peer_id: &str, statements: [&'static str; N]) -> Result<(), DataError> {
+    async fn with_id<const N: usize>(
+        &self,
+        peer_id: &str,
+        statements: [&'static str; N],
+    ) -> Result<(), DataError> {
         let peer_id = peer_id.to_owned();
-        self.each(move |connection, sql| {
-            let query = sqlx::query(sql).bind(peer_id.clone());
-            Box::pin(async move { query.execute(connection).await.map(|_| ()) })
-        }, statements)
+        self.each(
+            move |connection, sql| {
+                let query = sqlx::query(sql).bind(peer_id.clone());
+                Box::pin(async move { query.execute(connection).await.map(|_| ()) })
+            },
+            statements,
+        )
         .await
     }
 
-    async fn each<F, const N: usize>(&self, run: F, statements: [&'static str; N]) -> Result<(), DataError>
+    async fn each<F, const N: usize>(
+        &self,
+        run: F,
+        statements: [&'static str; N],
+    ) -> Result<(), DataError>
     where
-        F: for<'c> Fn(&'c mut SqliteConnection, &'static str) -> futures_util::future::BoxFuture<'c, Result<(), sqlx::Error>>
+        F: for<'c> Fn(
+                &'c mut SqliteConnection,
+                &'static str,
+            ) -> futures_util::future::BoxFuture<'c, Result<(), sqlx::Error>>
             + Send
             + Sync
             + 'static,
@@ -225,7 +254,12 @@ fn list(items: &[String]) -> String {
 
 fn seen(row: &SqliteRow) -> Result<SeenPeer, DataError> {
     // The Go program stores `null` for a list that was not announced.
-    let list = |text: String| serde_json::from_str::<Option<Vec<String>>>(&text).ok().flatten().unwrap_or_default();
+    let list = |text: String| {
+        serde_json::from_str::<Option<Vec<String>>>(&text)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    };
     Ok(SeenPeer {
         peer_id: row.try_get(0)?,
         content: row.try_get(1)?,
@@ -237,7 +271,9 @@ fn seen(row: &SqliteRow) -> Result<SeenPeer, DataError> {
         addrs: list(row.try_get(7)?),
         protocols: list(row.try_get(8)?),
         public_key: row.try_get(9)?,
-        last_seen: row.try_get_unchecked::<Option<String>, _>(10)?.unwrap_or_default(),
+        last_seen: row
+            .try_get_unchecked::<Option<String>, _>(10)?
+            .unwrap_or_default(),
         favorite: row.try_get::<i64, _>(11)? != 0,
     })
 }

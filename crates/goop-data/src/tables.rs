@@ -341,7 +341,11 @@ impl Data {
             .write_tables(move |connection| {
                 Box::pin(async move {
                     let indexed = has_index(connection, &key_index(&old)).await?;
-                    run(connection, format!("DROP INDEX IF EXISTS {}", quoted(&key_index(&old)))).await?;
+                    run(
+                        connection,
+                        format!("DROP INDEX IF EXISTS {}", quoted(&key_index(&old))),
+                    )
+                    .await?;
                     let alter = format!("ALTER TABLE {} RENAME TO {}", quoted(&old), quoted(&new));
                     run(connection, alter)
                         .await
@@ -501,12 +505,22 @@ async fn index_keys(connection: &mut SqliteConnection, schema: &Schema) -> Resul
         return Ok(());
     }
     let (index, table) = (quoted(&key_index(&schema.name)), quoted(&schema.name));
-    run(connection, format!("CREATE UNIQUE INDEX {index} ON {table} ({})", keys.join(", "))).await
+    run(
+        connection,
+        format!(
+            "CREATE UNIQUE INDEX {index} ON {table} ({})",
+            keys.join(", ")
+        ),
+    )
+    .await
 }
 
 async fn has_index(connection: &mut SqliteConnection, name: &str) -> Result<bool, DataError> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name = ?";
-    let found: i64 = sqlx::query_scalar(sql).bind(name.to_owned()).fetch_one(connection).await?;
+    let found: i64 = sqlx::query_scalar(sql)
+        .bind(name.to_owned())
+        .fetch_one(connection)
+        .await?;
     Ok(found > 0)
 }
 

@@ -157,7 +157,7 @@ fn fuzz_serve() {
                 let (mut client, mut server) = tokio::io::duplex(1 << 16);
                 client.write_all(bytes).await.unwrap();
                 client.shutdown().await.unwrap();
-                protocol::serve(actor("B").peer, "", &mut server, &*data, &NoKeys)
+                protocol::serve(actor("B").peer, "", &mut server, &data, &NoKeys)
                     .await
                     .unwrap();
                 drop(server);

@@ -595,3 +595,28 @@ async fn statements_only_read_and_only_what_they_may() {
         assert!(run(visitor(), sql).await.is_err(), "{sql}");
     }
 }
+
+/// Whoever leaves before the end takes the question along: it does not live on with the time of others.
+#[tokio::test]
+async fn questions_of_those_who_left_are_ended() {
+    let (_folder, data) = site().await;
+    let endless =
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+    for _ in 0..8 {
+        let mut rows = data
+            .console(&owner(), endless, &[], Limits::OWNER)
+            .await
+            .unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(20), rows.next()).await;
+        assert!(waited.is_err(), "it does not end by itself");
+    }
+    // More questions were left than there are connections: one that still ran would go on for the five seconds of this
+    // one, and hold it up as long.
+    let (them, all) = (visitor(), Find::all("books"));
+    let asked = data.count(&them, &all);
+    let answered = tokio::time::timeout(Duration::from_secs(4), asked).await;
+    assert_eq!(
+        answered.expect("nothing runs for nobody").unwrap(),
+        json!({"count": 2})
+    );
+}

@@ -17,15 +17,22 @@ async fn site() -> (tempfile::TempDir, Data) {
     let (folder, data) = fresh().await;
     let schema = json!({"name": "books", "system_key": true, "columns": [{"name": "title", "type": "text"}],
         "access": {"read": "open", "insert": "open", "update": "owner", "delete": "owner"}});
-    data.create_typed(&owner(), &serde_json::from_value(schema).unwrap()).await.unwrap();
+    data.create_typed(&owner(), &serde_json::from_value(schema).unwrap())
+        .await
+        .unwrap();
     for title in ["Red", "Blue", "Blue"] {
-        data.insert(&owner(), "books", object(json!({"title": title}))).await.unwrap();
+        data.insert(&owner(), "books", object(json!({"title": title})))
+            .await
+            .unwrap();
     }
     (folder, data)
 }
 
 fn about(op: Op) -> Request {
-    Request { table: "books".to_owned(), ..Request::new(op) }
+    Request {
+        table: "books".to_owned(),
+        ..Request::new(op)
+    }
 }
 
 #[tokio::test]
@@ -33,10 +40,28 @@ async fn both_ends_of_ours_sealed() {
     let (_folder, data) = site().await;
     let (mut visitor, mut host) = duplex(1 << 16);
     let serving = tokio::spawn(async move {
-        protocol::serve(actor("B").peer, "bob@example.org", &mut host, &data, &pair("A", "B", true)).await
+        protocol::serve(
+            actor("B").peer,
+            "bob@example.org",
+            &mut host,
+            &data,
+            &pair("A", "B", true),
+        )
+        .await
     });
-    let request = Request { filter: "title = ?".to_owned(), args: vec![json!("Blue")], ..about(Op::Count) };
-    let whole = call(actor("A").peer, &mut visitor, &request, &pair("B", "A", true)).await.unwrap();
+    let request = Request {
+        filter: "title = ?".to_owned(),
+        args: vec![json!("Blue")],
+        ..about(Op::Count)
+    };
+    let whole = call(
+        actor("A").peer,
+        &mut visitor,
+        &request,
+        &pair("B", "A", true),
+    )
+    .await
+    .unwrap();
     assert_eq!(whole.value, json!({"count": 2}));
     serving.await.unwrap().unwrap();
 }
@@ -44,7 +69,9 @@ async fn both_ends_of_ours_sealed() {
 /// Says one line to whoever asks, as a host of the Go program does, and counts the questions.
 type Opening = std::pin::Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
 
-fn go_host(answers: &[(&'static str, &'static str)]) -> (Arc<AtomicUsize>, impl Fn() -> Opening + use<>) {
+fn go_host(
+    answers: &[(&'static str, &'static str)],
+) -> (Arc<AtomicUsize>, impl Fn() -> Opening + use<>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let (count, answers) = (asked.clone(), answers.to_vec());
     let open = move || -> Opening {
@@ -55,7 +82,11 @@ fn go_host(answers: &[(&'static str, &'static str)]) -> (Arc<AtomicUsize>, impl 
             let mut line = String::new();
             host.read_to_string(&mut line).await.unwrap();
             let request: Json = serde_json::from_str(line.trim_end()).unwrap();
-            let said = answers.iter().find(|(op, _)| request["op"] == *op).unwrap().1;
+            let said = answers
+                .iter()
+                .find(|(op, _)| request["op"] == *op)
+                .unwrap()
+                .1;
             host.write_all(said.as_bytes()).await.unwrap();
         });
         Box::pin(async move { Ok(visitor) })
@@ -64,7 +95,10 @@ fn go_host(answers: &[(&'static str, &'static str)]) -> (Arc<AtomicUsize>, impl 
 }
 
 async fn check(request: Request, refusal: &'static str, rows: &'static str, expected: Json) {
-    let (asked, open) = go_host(&[(Op::of(&request.op).unwrap().word(), refusal), ("query", rows)]);
+    let (asked, open) = go_host(&[
+        (Op::of(&request.op).unwrap().word(), refusal),
+        ("query", rows),
+    ]);
     let whole = ask(actor("A").peer, open, &request, &NoKeys).await.unwrap();
     assert_eq!(whole.value, expected, "{}", request.op);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -74,28 +108,92 @@ async fn check(request: Request, refusal: &'static str, rows: &'static str, expe
 async fn what_go_hosts_do_not_offer_is_asked_as_a_query() {
     let rows = "{\"ok\":true,\"data\":[{\"title\":\"Red\"},{\"title\":\"Blue\"}]}\n";
     let none = "{\"ok\":true,\"data\":null}\n";
-    check(about(Op::QueryOne), "{\"ok\":false,\"error\":\"query-one not available for remote peers yet\"}\n", rows, json!({"title": "Red"})).await;
-    check(about(Op::QueryOne), "{\"ok\":false,\"error\":\"query-one not available for remote peers yet\"}\n", none, Json::Null).await;
-    check(about(Op::Exists), "{\"ok\":false,\"error\":\"exists not available for remote peers yet\"}\n", none, json!({"exists": false})).await;
+    check(
+        about(Op::QueryOne),
+        "{\"ok\":false,\"error\":\"query-one not available for remote peers yet\"}\n",
+        rows,
+        json!({"title": "Red"}),
+    )
+    .await;
+    check(
+        about(Op::QueryOne),
+        "{\"ok\":false,\"error\":\"query-one not available for remote peers yet\"}\n",
+        none,
+        Json::Null,
+    )
+    .await;
+    check(
+        about(Op::Exists),
+        "{\"ok\":false,\"error\":\"exists not available for remote peers yet\"}\n",
+        none,
+        json!({"exists": false}),
+    )
+    .await;
     let counted = "{\"ok\":true,\"data\":[{\"n\":2}]}\n";
-    check(about(Op::Count), "{\"ok\":false,\"error\":\"count not available for remote peers yet\"}\n", counted, json!({"count": 2})).await;
-    let pluck = Request { key_col: "title".to_owned(), ..about(Op::Pluck) };
-    check(pluck, "{\"ok\":false,\"error\":\"pluck not available for remote peers yet\"}\n", rows, json!(["Red", "Blue"])).await;
-    let sum = Request { expr: "COUNT(*) AS n".to_owned(), ..about(Op::Aggregate) };
-    check(sum, "{\"ok\":false,\"error\":\"aggregate not available for remote peers yet\"}\n", counted, json!([{"n": 2}])).await;
+    check(
+        about(Op::Count),
+        "{\"ok\":false,\"error\":\"count not available for remote peers yet\"}\n",
+        counted,
+        json!({"count": 2}),
+    )
+    .await;
+    let pluck = Request {
+        key_col: "title".to_owned(),
+        ..about(Op::Pluck)
+    };
+    check(
+        pluck,
+        "{\"ok\":false,\"error\":\"pluck not available for remote peers yet\"}\n",
+        rows,
+        json!(["Red", "Blue"]),
+    )
+    .await;
+    let sum = Request {
+        expr: "COUNT(*) AS n".to_owned(),
+        ..about(Op::Aggregate)
+    };
+    check(
+        sum,
+        "{\"ok\":false,\"error\":\"aggregate not available for remote peers yet\"}\n",
+        counted,
+        json!([{"n": 2}]),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn refusals_stay_refusals() {
-    let (_, open) = go_host(&[("upsert", "{\"ok\":false,\"error\":\"upsert not allowed for remote peers\"}\n")]);
-    let error = ask(actor("A").peer, open, &about(Op::Upsert), &NoKeys).await.unwrap_err();
-    assert!(matches!(&error, CallError::NotOffered(text) if text == "upsert not allowed for remote peers"), "{error}");
-    let (_, open) = go_host(&[("query", "{\"ok\":false,\"error\":\"query not allowed: table is local-only\"}\n")]);
-    let error = ask(actor("A").peer, open, &about(Op::Query), &NoKeys).await.unwrap_err();
-    assert!(matches!(&error, CallError::Refused(text) if text.contains("local-only")), "{error}");
-    for (said, expected) in [("\n", "it is empty"), ("nonsense\n", "it is no JSON answer"), ("ENC:AAAA\n", "sealed")] {
+    let (_, open) = go_host(&[(
+        "upsert",
+        "{\"ok\":false,\"error\":\"upsert not allowed for remote peers\"}\n",
+    )]);
+    let error = ask(actor("A").peer, open, &about(Op::Upsert), &NoKeys)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, CallError::NotOffered(text) if text == "upsert not allowed for remote peers"),
+        "{error}"
+    );
+    let (_, open) = go_host(&[(
+        "query",
+        "{\"ok\":false,\"error\":\"query not allowed: table is local-only\"}\n",
+    )]);
+    let error = ask(actor("A").peer, open, &about(Op::Query), &NoKeys)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, CallError::Refused(text) if text.contains("local-only")),
+        "{error}"
+    );
+    for (said, expected) in [
+        ("\n", "it is empty"),
+        ("nonsense\n", "it is no JSON answer"),
+        ("ENC:AAAA\n", "sealed"),
+    ] {
         let (_, open) = go_host(&[("query", said)]);
-        let error = ask(actor("A").peer, open, &about(Op::Query), &NoKeys).await.unwrap_err();
+        let error = ask(actor("A").peer, open, &about(Op::Query), &NoKeys)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
@@ -103,7 +201,9 @@ async fn refusals_stay_refusals() {
 #[tokio::test(start_paused = true)]
 async fn silence_ends() {
     let (mut visitor, _silent) = duplex(1 << 16);
-    let error = call(actor("A").peer, &mut visitor, &about(Op::Query), &NoKeys).await.unwrap_err();
+    let error = call(actor("A").peer, &mut visitor, &about(Op::Query), &NoKeys)
+        .await
+        .unwrap_err();
     assert!(matches!(error, CallError::TimedOut), "{error}");
 }
 
@@ -111,12 +211,17 @@ async fn silence_ends() {
 async fn a_line_without_end_is_refused() {
     let (_folder, data) = site().await;
     let (mut visitor, mut host) = duplex(1 << 16);
-    let serving = tokio::spawn(async move { protocol::serve(actor("B").peer, "", &mut host, &data, &NoKeys).await });
+    let serving = tokio::spawn(async move {
+        protocol::serve(actor("B").peer, "", &mut host, &data, &NoKeys).await
+    });
     let long = vec![b' '; protocol::MAX_REQUEST + 100_000];
     // The host stops reading before the end.
     let _ = visitor.write_all(&long).await;
     serving.await.unwrap().unwrap();
     let mut answer = String::new();
     visitor.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "{\"ok\":false,\"error\":\"the request is too long\"}\n");
+    assert_eq!(
+        answer,
+        "{\"ok\":false,\"error\":\"the request is too long\"}\n"
+    );
 }

@@ -198,7 +198,9 @@ impl Database {
         let mut lease = self.inner.readers.lease().await?;
         let (connection, guard) = lease.parts()?;
         guard.open(Scope::Everything, Limits::OWNER.time);
-        work(connection).await
+        let answer = work(connection).await?;
+        lease.finished();
+        Ok(answer)
     }
 
     /// Rows of a foreign statement, if it is one and only reads.
@@ -217,6 +219,7 @@ impl Database {
                     "one statement that only reads is wanted",
                 ));
             }
+            lease.finished();
         }
         Ok(self.rows(statement, scope, limits))
     }

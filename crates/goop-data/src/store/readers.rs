@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +25,8 @@ pub(super) struct Readers {
 struct Reader {
     connection: SqliteConnection,
     guard: &'static Guard,
+    /// Whether a question may still run on it: whoever asked left before its end.
+    busy: bool,
 }
 
 impl Readers {
@@ -44,10 +47,15 @@ impl Readers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let reader = match idle {
+        let mut reader = match idle {
             Some(reader) => reader,
             None => open(&self.path).await?,
         };
+        if reader.busy {
+            // Its deadline has passed already, so this is short; only then may the guard be opened anew.
+            reader.connection.ping().await?;
+        }
+        reader.busy = true;
         Ok(Lease {
             reader: Some(reader),
             idle: self.idle.clone(),
@@ -71,7 +79,11 @@ async fn open(path: &Path) -> Result<Reader, DataError> {
         .pragma("query_only", "ON");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let guard = guard::restrict(&mut connection).await?;
-    Ok(Reader { connection, guard })
+    Ok(Reader {
+        connection,
+        guard,
+        busy: false,
+    })
 }
 
 /// A borrowed connection.
@@ -94,11 +106,22 @@ impl Lease {
         let reader = self.reader.as_mut().ok_or(DataError::Unavailable)?;
         Ok((&mut reader.connection, reader.guard))
     }
+
+    /// The question came to its end.
+    pub(crate) fn finished(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.busy = false;
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take() {
+            if reader.busy {
+                // What still runs for nobody is ended at the next look at the clock.
+                reader.guard.allow(Duration::ZERO);
+            }
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push(reader);
         }

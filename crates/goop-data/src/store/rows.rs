@@ -217,5 +217,7 @@ async fn read(
             guard.allow(limits.time);
         }
     }
+    drop(found);
+    lease.finished();
     Ok(())
 }
