@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::DataError;
 use crate::answer::Answer;
-use crate::caller::{Caller, CallerKind, Data};
+use crate::caller::{Caller, Data};
 use crate::request::{Op, Request};
 use crate::tables::{ColumnDef, owner_only};
 
@@ -55,9 +55,7 @@ impl Data {
     }
 
     async fn call_script(&self, caller: &Caller, request: &Request) -> Result<Answer, DataError> {
-        if request.function.is_empty() && caller.kind != CallerKind::Script {
-            return Err(DataError::Required("function name required"));
-        }
+        need(&request.function, "function name required")?;
         let params = Json::Object(request.params.clone());
         self.scripts
             .call(caller, &request.function, params)

@@ -225,3 +225,77 @@ async fn a_line_without_end_is_refused() {
         "{\"ok\":false,\"error\":\"the request is too long\"}\n"
     );
 }
+
+/// A script engine that answers with what it was given.
+struct Echo;
+impl goop_data::Scripts for Echo {
+    fn call(
+        &self,
+        caller: &goop_data::Caller,
+        function: &str,
+        params: Json,
+    ) -> futures_util::future::BoxFuture<'_, Result<Json, goop_data::DataError>> {
+        let said = if function == "nothing" {
+            Json::Null
+        } else {
+            json!({"caller": caller.id, "function": function, "params": params})
+        };
+        Box::pin(async move { Ok(said) })
+    }
+
+    fn list(&self) -> Json {
+        json!([{"name": "echo", "description": ""}])
+    }
+}
+
+#[tokio::test]
+async fn functions_of_the_site_are_called_for_their_caller() {
+    let (_folder, data) = site().await;
+    let off = data
+        .execute(
+            &owner(),
+            &Request {
+                function: "x".to_owned(),
+                ..Request::new(Op::LuaCall)
+            },
+        )
+        .await;
+    assert_eq!(
+        off.map(|_| ()).unwrap_err().to_string(),
+        "lua scripting not enabled"
+    );
+    let data = data.with_scripts(Arc::new(Echo));
+    let asked = async |line: &str| {
+        let (mut visitor, mut host) = duplex(1 << 16);
+        visitor.write_all(line.as_bytes()).await.unwrap();
+        visitor.shutdown().await.unwrap();
+        protocol::serve(actor("B").peer, "", &mut host, &data, &NoKeys)
+            .await
+            .unwrap();
+        drop(host);
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let said: Json = serde_json::from_str(
+        &asked("{\"op\":\"lua-call\",\"function\":\"echo\",\"params\":{\"a\":1}}").await,
+    )
+    .unwrap();
+    let peer = actor("B").peer.to_string();
+    assert_eq!(
+        said["data"],
+        json!({"caller": peer, "function": "echo", "params": {"a": 1}})
+    );
+    assert_eq!(
+        asked("{\"op\":\"lua-call\",\"function\":\"nothing\"}").await,
+        "{\"ok\":true}\n"
+    );
+    assert_eq!(
+        asked("{\"op\":\"lua-call\"}").await,
+        "{\"ok\":false,\"error\":\"function name required\"}\n"
+    );
+    assert_eq!(
+        asked("{\"op\":\"lua-list\"}").await,
+        "{\"ok\":true,\"data\":{\"functions\":[{\"name\":\"echo\",\"description\":\"\"}]}}\n"
+    );
+}

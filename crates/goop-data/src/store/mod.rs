@@ -243,3 +243,99 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    async fn fill(database: &Database, job: Job, sql: &'static str) -> Result<(), DataError> {
+        let work = database.write(job, move |connection| {
+            Box::pin(async move {
+                sqlx::query(sql).execute(connection).await?;
+                Ok(())
+            })
+        });
+        work.await
+    }
+
+    /// A change that takes too long takes nothing along, before it or after it.
+    #[tokio::test]
+    async fn a_change_that_is_cut_off_is_undone_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        fill(
+            &database,
+            Job::Shared,
+            "INSERT INTO _meta VALUES ('a', '1')",
+        )
+        .await
+        .unwrap();
+        let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) \
+                       INSERT INTO _meta SELECT x, x FROM c";
+        let (cut, beside) = tokio::join!(
+            fill(&database, Job::Alone(Duration::from_millis(50)), endless),
+            fill(
+                &database,
+                Job::Shared,
+                "INSERT INTO _meta VALUES ('b', '2')"
+            ),
+        );
+        assert_eq!(cut, Err(DataError::TooLong));
+        beside.unwrap();
+        fill(
+            &database,
+            Job::Shared,
+            "INSERT INTO _meta VALUES ('a', 'twice')",
+        )
+        .await
+        .unwrap_err();
+        let count = database.look(async |connection| {
+            Ok(sqlx::query_scalar::<_, i64>("SELECT count(*) FROM _meta")
+                .fetch_one(connection)
+                .await?)
+        });
+        assert_eq!(count.await, Ok(2));
+    }
+
+    /// Whatever a statement says: a connection that reads sees its scope and nothing else.
+    #[tokio::test]
+    async fn the_authorizer_refuses_what_no_language_would_let_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let scope = || Scope::Table {
+            name: "_groups".to_owned(),
+            columns: Some(GROUPS_VIEW),
+        };
+        let ask = async |sql: &str| {
+            let statement = Statement {
+                sql: sql.to_owned(),
+                values: Vec::new(),
+                outputs: Vec::new(),
+            };
+            let mut rows = database.rows(statement, scope(), Limits::VISITOR);
+            rows.next().await.map(|row| row.is_some())
+        };
+        assert_eq!(ask("SELECT id, count(*) FROM _groups").await, Ok(true));
+        for sql in [
+            "SELECT roles FROM _groups",
+            "SELECT * FROM _groups",
+            "SELECT id FROM _groups UNION SELECT value FROM _meta",
+            "SELECT (SELECT value FROM _meta) FROM _groups",
+            "SELECT name FROM sqlite_schema",
+            "SELECT * FROM pragma_table_info('_meta')",
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c",
+            "SELECT randomblob(10)",
+            "SELECT zeroblob(10)",
+            "SELECT load_extension('x')",
+            "PRAGMA user_version",
+            "ATTACH ':memory:' AS x",
+            "DELETE FROM _groups",
+            "INSERT INTO _groups (id, name) VALUES (1, 2)",
+            "CREATE TEMP TABLE x (a)",
+            "BEGIN IMMEDIATE",
+        ] {
+            assert!(ask(sql).await.is_err(), "{sql}");
+        }
+    }
+}
