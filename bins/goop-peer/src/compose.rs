@@ -153,7 +153,9 @@ impl Peer {
             &DATA_FOLDER.to_owned(),
             &CONFIG_FILE.to_owned(),
         ];
-        let hidden = hidden.map(|path| folder.resolve(path));
+        let mut hidden: Vec<_> = hidden.iter().map(|path| folder.resolve(path)).collect();
+        // Nor the database, its log, and what was kept of a damaged one.
+        hidden.extend(goop_data::FILES.map(|name| folder.root().join(name)));
         let opened = Site::open(&site_root, &hidden)
             .and_then(|site| Ok((site, Store::open(&site_root, &folder.root().join(BIN))?)));
         let (site, store) = opened

@@ -43,8 +43,8 @@ pub use error::DataError;
 pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
 pub use store::{
-    Catalog, Change, ChangeKind, ColumnInfo, Database, FILE, Health, Limits, Row, Rows, Salvaged,
-    Table, TableKind,
+    Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
+    Rows, Salvaged, Table, TableKind,
 };
 pub use tables::ColumnDef;
 pub use value::{Form, Value};

@@ -133,7 +133,9 @@ async fn salvage(path: &Path) -> Result<Salvaged, DataError> {
         remove_if_there(&with_suffix(&fresh, suffix))?;
     }
     let mut report = Salvaged {
-        kept: path.with_extension(format!("db.damaged-{stamp}")),
+        kept: path
+            .with_file_name(super::DAMAGED)
+            .join(format!("data-{stamp}.db")),
         ..Salvaged::default()
     };
     let mut new = connect(&fresh).await?;
@@ -148,6 +150,9 @@ async fn salvage(path: &Path) -> Result<Salvaged, DataError> {
         .execute(&mut new)
         .await?;
     new.close().await?;
+    if let Some(folder) = report.kept.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     for suffix in ["-wal", "-shm", ""] {
         let from = with_suffix(path, suffix);
         if from.exists() {

@@ -29,6 +29,17 @@ pub(crate) use writer::Job;
 
 /// The file, in the peer folder.
 pub const FILE: &str = "data.db";
+/// Files of the database in the peer folder, in any state; and the folder of those that were damaged.
+pub const FILES: [&str; 6] = [
+    FILE,
+    "data.db-wal",
+    "data.db-shm",
+    "data.db.fresh",
+    "data.db.fresh-wal",
+    DAMAGED,
+];
+/// Where a damaged file is kept, in the peer folder.
+pub const DAMAGED: &str = "data.db.damaged";
 /// Changes kept for a listener that is slow; beyond them it is told that it missed some.
 const CHANGES_KEPT: usize = 1_024;
 /// How long SQLite waits for another process that has the file open (storage.md 1).
