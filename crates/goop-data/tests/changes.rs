@@ -72,6 +72,38 @@ async fn changes_are_told_once_they_are_on_disk() {
 }
 
 #[tokio::test]
+async fn more_changes_than_are_told_are_said_to_be_many() {
+    let (_folder, data) = fresh().await;
+    with_table(&data).await;
+    for number in 0..600 {
+        data.insert(&owner(), "t", object(json!({"k": number, "v": "a"})))
+            .await
+            .unwrap();
+    }
+    let mut changes = data.database().changes();
+    let all = Find {
+        filter: "1 = 1".to_owned(),
+        ..Find::all("t")
+    };
+    let done = data
+        .update_where(&owner(), &all, &object(json!({"v": "b"})))
+        .await
+        .unwrap();
+    assert_eq!(done, json!({"affected": 600}));
+    let mut told = Vec::new();
+    while let Ok(change) = changes.try_recv() {
+        told.push(change);
+    }
+    assert_eq!(told.len(), 513);
+    assert!(
+        told[..512]
+            .iter()
+            .all(|change| change.kind == ChangeKind::Updated)
+    );
+    assert_eq!(told[512], change(ChangeKind::Many, 0));
+}
+
+#[tokio::test]
 async fn many_at_once_all_count() {
     let (_folder, data) = fresh().await;
     with_table(&data).await;

@@ -67,6 +67,8 @@ pub enum ChangeKind {
     Updated,
     /// It is gone.
     Deleted,
+    /// More rows of the table changed than are told one by one: it is to be read anew. The id is 0.
+    Many,
 }
 
 /// The open database. Cheap to clone; the last clone that goes ends its connections.

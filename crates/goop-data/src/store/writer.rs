@@ -21,7 +21,7 @@ use crate::ident::is_reserved;
 const WAITING: usize = 256;
 /// Changes that share one write to disk.
 const TOGETHER: usize = 64;
-/// Changes told of one transaction; an update of more rows tells of the first ones only.
+/// Changes told one by one of one transaction; beyond them each table is told once, as [`ChangeKind::Many`].
 const TOLD: usize = 512;
 
 /// How a change is to be run.
@@ -70,13 +70,21 @@ impl Writer {
                     SqliteOperation::Unknown(_) => return,
                 };
                 let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-                if !is_reserved(update.table) && noted.len() < TOLD {
-                    noted.push(Change {
-                        table: update.table.to_owned(),
-                        kind,
-                        id: update.rowid,
-                    });
+                if is_reserved(update.table) {
+                    return;
                 }
+                let full = noted.len() >= TOLD;
+                let told = |change: &Change| {
+                    change.kind == ChangeKind::Many && change.table == update.table
+                };
+                if full && noted[TOLD..].iter().any(told) {
+                    return;
+                }
+                noted.push(Change {
+                    table: update.table.to_owned(),
+                    kind: if full { ChangeKind::Many } else { kind },
+                    id: if full { 0 } else { update.rowid },
+                });
             });
         let (orders, inbox) = mpsc::channel(WAITING);
         let task = Task {
