@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
@@ -84,6 +85,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     // All end by the same token; what they wait for is bounded.
     let ends = async { (serving.await, upkeep.await, introductions.await) };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
+    // Nobody asks any more; the log is folded into the file.
+    let _ = tokio::time::timeout(LEAVE_WITHIN, peer.data.database().close()).await;
     peer.pictures.clear();
     Ok(if again.load(Ordering::Relaxed) {
         Ended::ToStartAgain { control_port }
@@ -124,6 +127,7 @@ struct Peer {
     served: Served,
     store: Store,
     places: Places,
+    data: Data,
     net: Net,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
@@ -155,7 +159,9 @@ impl Peer {
             &DATA_FOLDER.to_owned(),
             &CONFIG_FILE.to_owned(),
         ];
-        let hidden = hidden.map(|path| folder.resolve(path));
+        let mut hidden: Vec<_> = hidden.iter().map(|path| folder.resolve(path)).collect();
+        // Nor the database, its log, and what was kept of a damaged one.
+        hidden.extend(goop_data::FILES.map(|name| folder.root().join(name)));
         let opened = Site::open(&site_root, &hidden)
             .and_then(|site| Ok((site, Store::open(&site_root, &folder.root().join(BIN))?)));
         let (site, store) = opened
@@ -165,10 +171,19 @@ impl Peer {
             site,
             avatar: avatar.clone(),
         };
+        let database = Database::open(folder.root())
+            .await
+            .context("the database of the site (data.db) cannot be opened")?;
+        let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
         let net = Net::start(
             net_config(folder, config, &identity),
-            router(served.clone(), folder.config().clone(), keys.clone()),
+            router(
+                served.clone(),
+                data.clone(),
+                folder.config().clone(),
+                keys.clone(),
+            ),
         )
         .await?;
         keys.connect(net.clone());
@@ -178,6 +193,7 @@ impl Peer {
             served,
             store,
             places,
+            data,
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,

@@ -1,11 +1,12 @@
 //! The one place where protocols meet the network: each is a function over a stream, here it gets its id, its limits
-//! and its handler. It is also where goop-site's wishes (`Dialer`, `Keyring`) and the viewer's (`Neighbours`) are
+//! and its handler. It is also where goop-site's wishes (`Dialer`, `Keyring`), goop-data's (`Keyring`) and the viewer's (`Neighbours`) are
 //! fulfilled by goop-net.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::{Data, protocol as data_protocol};
 use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::seal::{self, NaclKeys, NaclPublic};
@@ -32,10 +33,11 @@ fn http_limits() -> RouteLimits {
 }
 
 /// Every protocol this peer speaks.
-pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Router {
+pub(crate) fn router(served: Served, data: Data, config: ConfigStore, keys: Arc<Keys>) -> Router {
     let site = served.clone();
     let site_keys = keys.clone();
     let (diag_keys, started) = (keys.clone(), now_in_words());
+    let data_keys = keys.clone();
     let picture = served.avatar.clone();
     Router::new()
         .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -50,6 +52,15 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Ro
             async move {
                 let served = protocol::serve(caller.peer, &mut stream, &site, &*keys).await;
                 end(caller, protocol::PROTOCOL, stream, served.err());
+            }
+        })
+        .route(StreamProtocol::new(data_protocol::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (data, keys) = (data.clone(), data_keys.clone());
+            async move {
+                // The address a row is signed with is the one the caller announced.
+                let email = keys.email_of(&caller.peer);
+                let served = data_protocol::serve(caller.peer, &email, &mut stream, &data, &*keys).await;
+                end(caller, data_protocol::PROTOCOL, stream, served.err());
             }
         })
         .route(StreamProtocol::new(avatar::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -116,6 +127,12 @@ impl Keys {
         let _ = self.net.set(net);
     }
 
+    /// The address a peer announced; empty where it gave none.
+    fn email_of(&self, peer: &PeerId) -> String {
+        let row = self.net.get().and_then(|net| net.peer(peer));
+        row.map(|row| row.email.clone()).unwrap_or_default()
+    }
+
     fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
         let row = self
             .net
@@ -140,6 +157,16 @@ impl Keyring for Keys {
         let own = self.own.as_ref()?;
         let (key, _) = self.key_of(peer)?;
         seal::open(text, &key, &own.secret).ok()
+    }
+}
+
+impl data_protocol::Keyring for Keys {
+    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String> {
+        Keyring::seal_for(self, peer, plain)
+    }
+
+    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>> {
+        Keyring::open_from(self, peer, text)
     }
 }
 
