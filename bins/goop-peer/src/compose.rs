@@ -40,7 +40,7 @@ const AGENT: &str = concat!("goop2-rs/", env!("CARGO_PKG_VERSION"));
 /// Anything that keeps it from starting, in words for the person who started it.
 pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     let logs = LogRing::default();
-    logging::start(&logs);
+    let verbose = logging::start(&logs);
     let leave = signals::leave_on_signal().context("signals cannot be received")?;
     let folder = PeerFolder::open(&options.dir)?;
     let config = folder.config().current();
@@ -64,7 +64,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     };
     let viewer = match sockets {
         Some(sockets) => {
-            let context = peer.viewer_context(&folder, logs, Arc::new(restart));
+            let mut context = peer.viewer_context(&folder, logs, Arc::new(restart));
+            context.verbose = Arc::new(verbose);
             Some(Viewer::new(sockets, context)?)
         }
         None => None,
@@ -209,6 +210,8 @@ impl Peer {
             logs,
             profile_changed: Arc::new(move || changed.send_replace(())),
             restart,
+            open: Arc::new(|url| open::that_detached(url)),
+            verbose: Arc::new(|_| ()),
             metrics: self.metrics.clone(),
             data_folder: folder.root().join(DATA_FOLDER),
             version: VERSION,

@@ -13,6 +13,7 @@ mod assets;
 pub mod caller;
 pub mod events;
 pub mod logs;
+mod outgoing;
 mod reply;
 mod server;
 pub mod session;
@@ -46,6 +47,9 @@ pub trait Neighbours: Send + Sync + 'static {
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>>;
 }
 
+/// Opens a web address in the system's browser.
+pub type Opener = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
+
 /// Everything the viewer shows and does, put together by the composition root.
 #[derive(Clone)]
 pub struct Context {
@@ -73,6 +77,10 @@ pub struct Context {
     pub profile_changed: Arc<dyn Fn() + Send + Sync>,
     /// Ends the peer and starts it again; answers at once.
     pub restart: Arc<dyn Fn() + Send + Sync>,
+    /// Opens a web address in the system's browser; it was checked before.
+    pub open: Opener,
+    /// Switches the details of the network in the log on or off.
+    pub verbose: Arc<dyn Fn(bool) + Send + Sync>,
     /// Renders the metrics for `/metrics`.
     pub metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
     /// The peer folder's `data/`, for the control token.

@@ -58,6 +58,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
         scenario(
+            "a full disk in the middle of a save or an import changes nothing",
+            Kind::Lan,
+            bad_input::full_disk_and_site,
+        ),
+        scenario(
             "a read-only goop.json is left alone",
             Kind::Lan,
             bad_input::read_only,
@@ -159,6 +164,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "three tabs stay complete",
             Kind::Browser,
             three_tabs::three_tabs,
+        ),
+        scenario(
+            "components, each by itself",
+            Kind::Browser,
+            pages::components,
         ),
         scenario(
             "pictures of every page",
