@@ -21,7 +21,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::introductions::Introductions;
+use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
@@ -56,7 +56,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         ViewerSwitch::Off => None,
     };
     let peer = Peer::start(&folder, &config).await?;
-    let (introductions, _servers) =
+    let (introductions, servers) =
         Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
@@ -68,7 +68,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     };
     let viewer = match sockets {
         Some(sockets) => {
-            let mut context = peer.viewer_context(&folder, logs, Arc::new(restart));
+            let mut context = peer.viewer_context(&folder, logs, servers, Arc::new(restart));
             context.verbose = Arc::new(verbose);
             Some(Viewer::new(sockets, context)?)
         }
@@ -210,6 +210,7 @@ impl Peer {
         &self,
         folder: &PeerFolder,
         logs: LogRing,
+        servers: Servers,
         restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Context {
         let changed = self.changed.clone();
@@ -222,6 +223,7 @@ impl Peer {
             places: self.places.clone(),
             folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),
+            servers,
             neighbours: Arc::new(Neighbourhood {
                 visitor: self.visitor.clone(),
                 pictures: self.pictures.clone(),

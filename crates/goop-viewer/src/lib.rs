@@ -27,9 +27,11 @@ use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
 use goop_net::Net;
+use goop_rendezvous::client::ServerState;
 use goop_site::archive::Places;
 use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
+use tokio::sync::watch;
 
 pub use logs::LogRing;
 pub use server::{Sockets, Viewer, ViewerError};
@@ -69,6 +71,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// The own picture.
     pub avatar: AvatarFile,
+    /// How it stands with the rendezvous servers.
+    pub servers: watch::Receiver<Arc<Vec<ServerState>>>,
     /// Other peers.
     pub neighbours: Arc<dyn Neighbours>,
     /// The log.

@@ -10,6 +10,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use futures_util::future::join_all;
 use goop_identity::config::PresenceSection;
+use goop_rendezvous::client::Contact;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -123,9 +124,15 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
         }
     });
     let mut all: BTreeMap<&str, Value> = join_all(asked).await.into_iter().collect();
+    let servers = shared.context.servers.borrow().clone();
     let rendezvous: Vec<Value> = rendezvous_urls(presence)
         .into_iter()
-        .map(|url| json!({ "url": url, "ws_connected": false }))
+        .map(|url| {
+            let connected = servers
+                .iter()
+                .any(|state| state.server == url && state.contact == Contact::Socket);
+            json!({ "url": url, "ws_connected": connected })
+        })
         .collect();
     let rendezvous = if rendezvous.is_empty() {
         Value::Null

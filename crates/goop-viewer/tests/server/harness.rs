@@ -100,6 +100,7 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
     let context = Context {
+        servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),
         net,
