@@ -59,7 +59,7 @@ pub struct Wanted {
 /// Starts a browser with a profile in `folder`.
 ///
 /// # Errors
-/// It did not start within [`START`].
+/// It did not start within 15 s.
 pub async fn connect(folder: &Path, wanted: &Wanted) -> Result<Client> {
     let profile = folder.join("chromium");
     // Chromedriver lets sites open windows; people's browsers do not.
