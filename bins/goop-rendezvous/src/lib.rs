@@ -54,6 +54,7 @@ pub fn run_to_exit(dir: &Path) -> ExitCode {
 }
 
 async fn run(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let folder = PeerFolder::open(dir)?;
     let settings = settings(&folder)?;
     let open_files = raise_open_files();

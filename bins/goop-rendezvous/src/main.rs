@@ -8,7 +8,7 @@ use argh::FromArgs;
 /// Run a rendezvous server for Goop2 peers until Ctrl-C.
 #[derive(FromArgs)]
 struct Args {
-    /// the folder with `goop.json`; it must exist, `goop.json` is written when it is missing
+    /// the folder of its settings and state; it and its `goop.json` are made when they are missing
     #[argh(positional)]
     dir: Option<PathBuf>,
     /// print the version and leave

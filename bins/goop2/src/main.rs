@@ -49,7 +49,7 @@ struct PeerCommand {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "rendezvous")]
 struct RendezvousCommand {
-    /// the folder with its `goop.json`; it must exist, `goop.json` is written when it is missing
+    /// the folder of its settings and state; it and its `goop.json` are made when they are missing
     #[argh(positional)]
     dir: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 //! Everything that happens is a method with the time as a parameter. It changes the value and leaves [`Action`]s behind,
 //! which the one task that owns the value takes out with [`State::drain`] and carries out. [`Change`] is the part of
 //! them that other instances would need to know; what keeps the table on disk listens to it, and so can what carries it
-//! elsewhere (`docs/decisions/0008-one-owner-of-presence.md`).
+//! elsewhere (`docs/decisions/0006-one-owner-of-presence.md`).
 
 mod fanout;
 mod hints;

@@ -142,6 +142,21 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Net,
             nat_kinds::moving,
         ),
+        scenario(
+            "two homes meet over a rendezvous server",
+            Kind::Net,
+            nat_matrix::two_homes,
+        ),
+        scenario(
+            "two homes that nobody can dial meet over its relay",
+            Kind::Net,
+            nat_matrix::over_the_relay,
+        ),
+        scenario(
+            "the server's address may be entered while the peer runs",
+            Kind::Net,
+            nat_matrix::entered_later,
+        ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),

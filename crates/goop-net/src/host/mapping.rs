@@ -2,7 +2,7 @@
 //! and given back at the end.
 //!
 //! `crab_nat` speaks with the router. The libraries that know `UPnP` too stand on one whose licence we do not ship
-//! (docs/decisions/0004).
+//! (docs/decisions/0005).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;

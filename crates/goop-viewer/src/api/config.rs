@@ -32,7 +32,8 @@ const HIDDEN: (&str, &str) = ("p2p", "nacl_private_key");
 /// Shown, and not changed by anybody.
 const FIXED: (&str, &str) = ("p2p", "nacl_public_key");
 /// What counts at once. Everything else counts from the next start.
-const LIVE: [(&str, &str); 9] = [
+const LIVE: [(&str, &str); 10] = [
+    ("presence", "rendezvous_wan"),
     ("profile", "label"),
     ("profile", "email"),
     ("viewer", "theme"),

@@ -81,6 +81,60 @@ fn pair(lab: &Lab, series: Series, (a, b): (Nat, Nat)) -> Result<()> {
     })
 }
 
+/// What most people have at home: both routers let in who was talked to, and the two connect directly.
+pub(super) fn two_homes(lab: &Lab) -> Result<()> {
+    pair(
+        lab,
+        Series::Plain,
+        (Nat::PortRestricted, Nat::PortRestricted),
+    )
+}
+
+/// Routers with another port for each connection: only the relay is left.
+pub(super) fn over_the_relay(lab: &Lab) -> Result<()> {
+    pair(lab, Series::Plain, (Nat::Symmetric, Nat::Symmetric))
+}
+
+/// Peers that know no server find each other as soon as their owners enter its address, without a restart.
+pub(super) fn entered_later(lab: &Lab) -> Result<()> {
+    let net = Internet::new(lab)?;
+    let (host, address) = net.server(1)?;
+    let rendezvous = Rendezvous::start(lab, &host, address)?;
+    let homes = [
+        net.home(1, Nat::PortRestricted)?,
+        net.home(2, Nat::PortRestricted)?,
+    ];
+    let [mut ada, mut grace] = [
+        Peer::new(lab, &homes[0].host, "Ada")?,
+        Peer::new(lab, &homes[1].host, "Grace")?,
+    ];
+    ada.start()?;
+    grace.start()?;
+    let ids = [ada.id()?, grace.id()?];
+    let pair = Pair { ada, grace, ids };
+    for (peer, id, name) in pair.sides() {
+        ensure!(peer.row(id)?.is_none(), "{name} is known already");
+    }
+    let enter = |peer: &Peer, url: &str| -> Result<()> {
+        let change = serde_json::json!({ "presence": { "rendezvous_wan": url } });
+        let answer = peer.post("/api/settings", &change.to_string())?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        let restart = &answer.json()?["restart"];
+        ensure!(restart.as_array().is_some_and(Vec::is_empty), "{restart}");
+        Ok(())
+    };
+    for (peer, _, _) in pair.sides() {
+        enter(peer, &rendezvous.url(Nat::PortRestricted))?;
+    }
+    for (peer, id, name) in pair.sides() {
+        peer.wait_row(&format!("{name} is known"), id, KNOWN, |row| {
+            row["Offline"] == false
+        })?;
+    }
+    pair.pages(Instant::now(), PAGE)?;
+    Ok(())
+}
+
 /// Two peers and their ids.
 struct Pair {
     ada: Peer,

@@ -61,7 +61,7 @@ export const sections = [
   },
   {
     id: 'rendezvous', title: 'Rendezvous', text: 'A server that introduces peers beyond the local network.', fields: [
-      { key: 'presence.rendezvous_wan', kind: 'text', type: 'url', label: 'Address of the server', placeholder: 'https://example.org', restart: true, hint: 'Empty joins none. Use https where you can; with http others on the way can read along.' },
+      { key: 'presence.rendezvous_wan', kind: 'text', type: 'url', label: 'Address of the server', placeholder: 'https://example.org', hint: 'Empty joins none. Use https where you can; with http others on the way can read along.' },
       { key: 'profile.bridge_token', kind: 'secret', label: 'Bridge token', when: joined, restart: true },
       { key: 'p2p.bridge_mode', kind: 'switch', label: 'Thin client', hint: 'The server takes part for you. Needs the bridge token.', when: joined, restart: true },
     ],
