@@ -16,7 +16,7 @@ pub const PROTOCOL: &str = "/goop/relay-refresh/1.0.0";
 /// Longest answer in bytes; a rendezvous reads no more (network.md 7, summary).
 pub const MAX_ANSWER: usize = 4_096;
 /// How long one answer may take in either direction: the relay waits for what a nudge brings.
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The answer. Its fields stand in the order they have on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
