@@ -12,6 +12,7 @@ mod relaying;
 mod routes;
 mod saving;
 mod swarm;
+mod websocket;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
