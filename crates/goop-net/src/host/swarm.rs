@@ -197,8 +197,7 @@ fn every_transport(
         .multiplex(muxer())
         .map(boxed)
         .or_transport(
-            quic::tokio::Transport::new(quic_config(quic::Config::new(&config.keypair)))
-                .map(boxed),
+            quic::tokio::Transport::new(quic_config(quic::Config::new(&config.keypair))).map(boxed),
         )
         .map(|either, _| either.into_inner())
         .or_transport(circuits)
