@@ -28,7 +28,11 @@ where
     inner: Arc<Mutex<websocket::Config<T>>>,
     /// Filled once the machine's certificates were read.
     trusting: Arc<OnceCell<()>>,
+    certificates: Certificates,
 }
+
+/// Reads the certificates (DER) that this machine trusts.
+type Certificates = Arc<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>;
 
 /// A connection over `S`.
 type Socket<S> = <websocket::Config<S> as Transport>::Output;
@@ -42,11 +46,16 @@ where
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     pub(super) fn new(transport: T) -> Self {
+        Self::trusting(transport, Arc::new(of_the_machine))
+    }
+
+    fn trusting(transport: T, certificates: Certificates) -> Self {
         let mut inner = websocket::Config::new(transport);
         inner.set_max_data_size(MAX_FRAME);
         Self {
             inner: Arc::new(Mutex::new(inner)),
             trusting: Arc::default(),
+            certificates,
         }
     }
 }
@@ -80,15 +89,20 @@ enum Kind {
     Secure,
 }
 
-/// What browsers trust and what this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
-fn trust() -> websocket::tls::Config {
+/// The certificates this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
+fn of_the_machine() -> Vec<Vec<u8>> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::debug!(%error, "a certificate of the system cannot be read");
     }
+    found.certs.iter().map(|found| found.to_vec()).collect()
+}
+
+/// What browsers trust, and these.
+fn trust(certificates: Vec<Vec<u8>>) -> websocket::tls::Config {
     let mut config = websocket::tls::Config::builder();
-    for certificate in found.certs {
-        let certificate = websocket::tls::Certificate::new(certificate.to_vec());
+    for certificate in certificates {
+        let certificate = websocket::tls::Certificate::new(certificate);
         if let Err(error) = config.add_trust(&certificate) {
             tracing::debug!(%error, "a certificate of the system makes no sense");
         }
@@ -130,11 +144,13 @@ where
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
         let (inner, trusting) = (self.inner.clone(), self.trusting.clone());
+        let certificates = self.certificates.clone();
         Ok(async move {
             if kind == Kind::Secure {
                 let read = async {
                     // Reading does not panic; a program that ends reads nothing, and dials nobody either.
-                    if let Ok(config) = tokio::task::spawn_blocking(trust).await {
+                    let config = tokio::task::spawn_blocking(move || trust(certificates()));
+                    if let Ok(config) = config.await {
                         lock(&inner).set_tls_config(config);
                     }
                 };
@@ -157,7 +173,79 @@ where
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::StreamExt;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use libp2p::tcp;
+
     use super::*;
+
+    /// A listener with a certificate of no known authority; gives its port and the certificate.
+    async fn listener() -> (u16, Vec<u8>) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["relay.example".to_owned()]).unwrap();
+        let certificate = cert.der().to_vec();
+        let tls = websocket::tls::Config::new(
+            websocket::tls::PrivateKey::new(signing_key.serialize_der()),
+            [websocket::tls::Certificate::new(certificate.clone())],
+        );
+        let mut listener =
+            websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+        listener.set_tls_config(tls.unwrap());
+        let addr = "/ip4/127.0.0.1/tcp/0/tls/ws".parse().unwrap();
+        listener.listen_on(ListenerId::next(), addr).unwrap();
+        let mut listener = listener.boxed();
+        let listening = listener.select_next_some().await;
+        let addr = listening.into_new_address().unwrap();
+        let port = addr.iter().find_map(|part| match part {
+            Protocol::Tcp(port) => Some(port),
+            _ => None,
+        });
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                if let TransportEvent::Incoming { upgrade, .. } = listener.select_next_some().await
+                {
+                    open.push(upgrade.await);
+                }
+            }
+        });
+        (port.unwrap(), certificate)
+    }
+
+    async fn dial(sockets: &mut WebSockets<tcp::tokio::Transport>, port: u16) -> io::Result<()> {
+        let addr = format!("/ip4/127.0.0.1/tcp/{port}/tls/sni/relay.example/ws");
+        let opts = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let dial = sockets.dial(addr.parse().unwrap(), opts).unwrap();
+        dial.await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn an_authority_of_the_machine_is_trusted_and_read_once_when_needed() {
+        let (port, certificate) = listener().await;
+        let reads = Arc::new(AtomicUsize::new(0));
+        let of = |certificates: Vec<Vec<u8>>| {
+            let reads = reads.clone();
+            let read = move || {
+                reads.fetch_add(1, Ordering::SeqCst);
+                certificates.clone()
+            };
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+            WebSockets::trusting(tcp, Arc::new(read))
+        };
+        let error = dial(&mut of(Vec::new()), port).await.unwrap_err();
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+        let mut sockets = of(vec![b"no certificate".to_vec(), certificate]);
+        assert_eq!(reads.load(Ordering::SeqCst), 1, "nobody was dialled");
+        dial(&mut sockets, port).await.unwrap();
+        dial(&mut sockets, port).await.unwrap();
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+    }
 
     #[track_caller]
     fn check(addr: &str, expected: Option<Kind>) {
