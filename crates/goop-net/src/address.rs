@@ -226,10 +226,6 @@ pub(crate) fn is_plain_tcp(addr: &Multiaddr) -> bool {
     )
 }
 
-pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
-    addr.iter().any(|part| matches!(part, Protocol::QuicV1)) && !is_relayed(addr)
-}
-
 /// An address without the `/p2p/<peer>` at its end.
 #[must_use]
 pub fn without_peer(mut addr: Multiaddr) -> Multiaddr {

@@ -83,8 +83,8 @@ impl Host {
         }
     }
 
-    /// A hole may have to be punched for TCP, and a relay we reach over QUIC never saw our TCP port from outside. So it
-    /// is dialled over TCP too, the first time somebody is met through it; the connection stays, because it keeps the
+    /// A hole may have to be punched for TCP, and a relay we reach over QUIC, or through the proxy before its WebSockets,
+    /// never saw our TCP port from outside. So it is dialled over TCP too, the first time somebody is met through it; the connection stays, because it keeps the
     /// port open that others are told.
     pub(super) fn look_over_tcp(&mut self) {
         let Some(info) = self.relay.info() else {
@@ -92,9 +92,8 @@ impl Host {
         };
         let relay = info.peer;
         let links = self.links.direct_addrs(&relay);
-        // One that is reached otherwise was tried over TCP in the same dial.
-        let over_quic = links.iter().any(address::is_quic);
-        if self.looking.is_some() || !over_quic || links.iter().any(address::is_plain_tcp) {
+        let seen = links.is_empty() || links.iter().any(address::is_plain_tcp);
+        if seen || self.looking.is_some() {
             return;
         }
         let mut addrs = info.addrs.clone();
