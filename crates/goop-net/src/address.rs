@@ -218,6 +218,14 @@ fn is_tcp(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| matches!(part, Protocol::Tcp(_)))
 }
 
+/// TCP and nothing around it, with or without the peer at its end.
+pub(crate) fn is_plain_tcp(addr: &Multiaddr) -> bool {
+    matches!(
+        without_peer(addr.clone()).iter().last(),
+        Some(Protocol::Tcp(_))
+    )
+}
+
 /// An address without the `/p2p/<peer>` at its end.
 #[must_use]
 pub fn without_peer(mut addr: Multiaddr) -> Multiaddr {

@@ -15,6 +15,7 @@ mod swarm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod websocket;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 
 use goop_identity::presence::PresenceMessage;
 
+use addresses::Candidates;
 use mapping::Mapping;
 use punching::Punching;
 use routes::View;
@@ -157,7 +159,9 @@ pub(crate) struct Host {
     observed: Observed,
     mapping: Mapping,
     /// Where we may be met when a hole is punched.
-    candidates: watch::Sender<Vec<Multiaddr>>,
+    candidates: watch::Sender<Candidates>,
+    /// The connection by which the relay is to see our TCP port, until it said what it sees.
+    looking: Option<ConnectionId>,
     own_record: watch::Sender<Option<PresenceMessage>>,
     /// Where we listen, as far as others can do something with it.
     own_addrs: Vec<Multiaddr>,
@@ -199,7 +203,7 @@ impl Host {
         let (relay_peer, relay_seen) = watch::channel(None);
         let (relay_state, relay_state_seen) = watch::channel(RelayState::default());
         let (relay_info, relay_info_seen) = watch::channel((None, false));
-        let (candidates, candidates_seen) = watch::channel(Vec::new());
+        let (candidates, candidates_seen) = watch::channel(Candidates::default());
         let (own_record, own_record_seen) = watch::channel(None);
         let view = View {
             commands: commands.clone(),
@@ -277,6 +281,7 @@ impl Host {
             observed: Observed::default(),
             mapping: Mapping::new(config.port_mapping && reach == Reach::Network),
             candidates,
+            looking: None,
             own_record,
             own_addrs: Vec::new(),
             published: Vec::new(),

@@ -224,6 +224,19 @@ impl Links {
         Some(crate::address::without_peer(direct.addr.clone()))
     }
 
+    /// Where every connection of a peer that runs through no relay goes.
+    pub(crate) fn direct_addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let peers = self.read();
+        let links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links
+            .filter(|link| !link.relayed)
+            .map(|link| link.addr.clone())
+            .collect()
+    }
+
     /// Since when there is a direct connection.
     pub(crate) fn oldest_direct(&self, peer: &PeerId) -> Option<Instant> {
         let peers = self.read();

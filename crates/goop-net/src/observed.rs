@@ -2,8 +2,8 @@
 //!
 //! Behind a NAT nobody knows its own address; others see it. Two views count: the relay's, because we dial it from the
 //! port we listen on, so it sees the mapping that others need; and that of a peer that dialled us, because it says
-//! where it reached us. What the relay saw is told to others, what others saw is only tried when a hole is punched:
-//! anybody may say anything.
+//! where it reached us. The relay has a view for each connection to it, so one for UDP and one for TCP. What the relay
+//! saw is told to others, what others saw is only tried when a hole is punched: anybody may say anything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

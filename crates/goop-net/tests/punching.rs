@@ -8,11 +8,13 @@
 mod relay_server;
 mod support;
 
+use std::sync::atomic::Ordering;
+
 use futures::StreamExt;
 use goop_identity::Keypair;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use goop_net::topology::Connection;
-use goop_net::{Multiaddr, Net, PeerId, RelayState, Router, Transports};
+use goop_net::{Multiaddr, Net, PeerId, RelayInfo, RelayState, Router, Transports};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{SwarmBuilder, dcutr, identify, noise, ping, relay, tls, yamux};
@@ -182,4 +184,52 @@ async fn who_called_us_through_the_relay_answers_and_we_punch() {
         .await;
         stop([net]).await;
     }
+}
+
+/// The port of a connection over TCP.
+fn tcp_port(addr: &Multiaddr) -> Option<u16> {
+    addr.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_reached_over_quic_sees_our_tcp_port_once_somebody_is_met_through_it() {
+    let relay = RelayServer::start(&Keypair::generate_ed25519(), 0, Knows::ItsAddress).await;
+    let net = start(over(Transports::All), Router::new(), "A").await;
+    let me = net.local_peer_id();
+    let quic: Vec<Multiaddr> = relay.addrs[1..].to_vec();
+    let only_quic = RelayInfo {
+        addrs: quic,
+        ..relay.info()
+    };
+    net.set_relay(Some(only_quic)).await;
+    let mut state = net.relay_state();
+    let reserved = state.wait_for(|state| matches!(state, RelayState::Reserved { .. }));
+    within("a reservation", reserved).await.unwrap();
+    net.set_relay(Some(relay.info())).await;
+    assert_eq!(relay.seen(me).len(), 1, "nobody needs another one yet");
+    assert_eq!(tcp_port(&relay.seen(me)[0].from), None);
+
+    let other = Other::start(&relay, LISTENS[1]).await;
+    let circuit = relay.addrs[0]
+        .clone()
+        .with(Protocol::P2p(relay.peer))
+        .with(Protocol::P2pCircuit)
+        .with(Protocol::P2p(me));
+    other.dials.send(circuit).unwrap();
+    eventually("a connection over TCP", || relay.seen(me).len() == 2).await;
+    let listening: Vec<u16> = net.listen_addrs().iter().filter_map(tcp_port).collect();
+    let seen = tcp_port(&relay.seen(me)[1].from);
+    assert_eq!(seen.as_slice(), listening, "from the port we listen on");
+
+    // Whichever connection has the reservation, losing it is noticed.
+    let before = relay.reservations.load(Ordering::SeqCst);
+    relay.close(relay.seen(me)[0].id);
+    eventually("another reservation", || {
+        relay.reservations.load(Ordering::SeqCst) > before
+    })
+    .await;
+    stop([net]).await;
 }

@@ -1,13 +1,47 @@
 //! Where we are: what we listen on, how others see us, and what of it is told to whom.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Host;
 use crate::PeerId;
 use crate::address;
+
+/// How long an exchange about a hole waits for the relay's view over TCP: as long as the sides of an exchange wait for
+/// each other at most (`punch`).
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where we may be met when a hole is punched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidates {
+    pub(super) addrs: Vec<Multiaddr>,
+    /// Nothing is being found out.
+    complete: bool,
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self {
+            addrs: Vec::new(),
+            complete: true,
+        }
+    }
+}
+
+impl Candidates {
+    /// The addresses, once all are known, or as many as are known in time.
+    pub(super) async fn known(mut seen: watch::Receiver<Self>) -> Vec<Multiaddr> {
+        // Who asks after the host ended gets what it knew last.
+        let _ = timeout(LOOK, seen.wait_for(|candidates| candidates.complete)).await;
+        let addrs = seen.borrow().addrs.clone();
+        addrs
+    }
+}
 
 impl Host {
     /// The addresses we listen on changed: tell discovery, presence, and by identify whoever is connected.
@@ -49,6 +83,49 @@ impl Host {
         }
     }
 
+    /// A hole may have to be punched for TCP, and a relay we reach over QUIC, or through the proxy before its WebSockets,
+    /// never saw our TCP port from outside. So it is dialled over TCP too, the first time somebody is met through it; the connection stays, because it keeps the
+    /// port open that others are told.
+    pub(super) fn look_over_tcp(&mut self) {
+        let Some(info) = self.relay.info() else {
+            return;
+        };
+        let relay = info.peer;
+        let links = self.links.direct_addrs(&relay);
+        let seen = links.is_empty() || links.iter().any(address::is_plain_tcp);
+        if seen || self.looking.is_some() {
+            return;
+        }
+        let mut addrs = info.addrs.clone();
+        addrs.retain(address::is_plain_tcp);
+        if addrs.is_empty() {
+            return;
+        }
+        // From the port we listen on.
+        let opts = DialOpts::peer_id(relay)
+            .condition(PeerCondition::Always)
+            .addresses(addrs)
+            .build();
+        let connection = opts.connection_id();
+        match self.swarm.dial(opts) {
+            Ok(()) => {
+                self.looking = Some(connection);
+                self.refresh_published();
+            }
+            Err(error) => tracing::debug!(%error, "the relay is not dialled over TCP"),
+        }
+    }
+
+    /// The look over TCP is over: the relay said what it sees, or there is no such connection.
+    pub(super) fn looked(&mut self, connection: ConnectionId) -> bool {
+        let it_was = self.looking == Some(connection);
+        if it_was {
+            self.looking = None;
+            self.refresh_published();
+        }
+        it_was
+    }
+
     /// What others are told about where we are, brought up to date.
     pub(super) fn refresh_published(&mut self) {
         let mut outside = self.mapping.outside();
@@ -59,6 +136,10 @@ impl Host {
         candidates.extend(self.observed.candidates(&self.own_addrs));
         candidates.extend(self.own_addrs.iter().cloned());
         candidates.truncate(crate::punch::MAX_ADDRS);
+        let candidates = Candidates {
+            addrs: candidates,
+            complete: self.looking.is_none(),
+        };
         self.candidates.send_if_modified(|seen| {
             let differs = *seen != candidates;
             *seen = candidates;

@@ -157,7 +157,9 @@ impl Host {
         connection: ConnectionId,
         error: &DialError,
     ) {
-        if self.circuit_dials.remove(&connection).is_some() {
+        if self.looked(connection) {
+            tracing::debug!(%error, "the relay is not reached over TCP");
+        } else if self.circuit_dials.remove(&connection).is_some() {
             self.circuit_failed(peer, error);
         } else if self.punch_failed(connection) {
             tracing::debug!(%peer, %error, "no hole");

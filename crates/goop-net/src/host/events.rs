@@ -82,6 +82,7 @@ impl Host {
             self.circuit_dials.remove(&connection);
             self.fallback.connected(peer, now);
             self.dials.set_relayed(&peer, true);
+            self.look_over_tcp();
             if self.links.is_direct(&peer) {
                 self.watch_circuits(peer);
             }
@@ -124,6 +125,7 @@ impl Host {
         self.gauge_connected();
         self.silent.remove(&connection);
         self.observed.gone(connection);
+        self.looked(connection);
         let now = Instant::now();
         if relayed && self.links.relayed(&peer).is_empty() {
             self.fallback.disconnected(&peer);
@@ -136,6 +138,10 @@ impl Host {
             } else {
                 self.dials.disconnected(&peer, now);
             }
+        } else if !relayed && self.relay.is_relay(&peer) {
+            // The reservation may have been the lost connection's.
+            self.relay.verify(now);
+            self.settle_relay(now);
         }
         if self.links.is_connected(&peer) {
             return;
@@ -182,6 +188,7 @@ impl Host {
         self.links
             .learn_protocols(&peer_id, identify::protocols(&info));
         self.observe(peer_id, connection_id, info.observed_addr);
+        self.looked(connection_id);
         if !self.relay.is_relay(&peer_id) {
             let addrs = self.vicinity.believed(&peer_id, info.listen_addrs);
             let wanted = self.table.lifetimes().ttl;

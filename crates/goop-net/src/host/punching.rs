@@ -10,6 +10,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Host;
+use super::addresses::Candidates;
 use crate::PeerId;
 use crate::bucket::Bucket;
 use crate::links::Link;
@@ -73,7 +74,7 @@ impl Host {
         if self.links.is_direct(&peer)
             || punching.begun.contains_key(&peer)
             || punching.begun.len() >= MAX_PEERS
-            || self.candidates.borrow().is_empty()
+            || self.candidates.borrow().addrs.is_empty()
             || self.links.speaks(&peer, punch::PROTOCOL.as_ref()) != Some(true)
         {
             return;
@@ -86,8 +87,9 @@ impl Host {
     }
 
     fn agree(&mut self, peer: PeerId, link: Link) {
-        let own = self.candidates.borrow().clone();
+        let candidates = self.candidates.subscribe();
         self.punching.agreeing.spawn(async move {
+            let own = Candidates::known(candidates).await;
             let agreed = match link.open([punch::PROTOCOL].into()).await {
                 Some(Ok((_, stream))) => punch::begin(stream, &own).await,
                 _ => Err(PunchError::Malformed("no stream came")),

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::{Multiaddr, StreamProtocol};
+use libp2p::StreamProtocol;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::Command;
+use super::addresses::Candidates;
 use crate::PeerId;
 use crate::circuit::message::Status;
 use crate::circuit::transport::Arrival;
@@ -33,7 +34,7 @@ pub(super) struct View {
     pub(super) relay: watch::Receiver<Option<PeerId>>,
     pub(super) relay_state: watch::Receiver<RelayState>,
     /// Where we may be met.
-    pub(super) candidates: watch::Receiver<Vec<Multiaddr>>,
+    pub(super) candidates: watch::Receiver<Candidates>,
 }
 
 /// All circuits come from one peer, the relay, and a turn lasts as long as its circuit.
@@ -111,7 +112,7 @@ async fn take_call(view: &View, caller: Caller, mut stream: Stream) -> Result<()
 }
 
 async fn agree(view: &View, peer: PeerId, stream: Stream) {
-    let own = view.candidates.borrow().clone();
+    let own = Candidates::known(view.candidates.clone()).await;
     match punch::answer(stream, &own).await {
         Ok(addrs) => {
             let Some(commands) = view.commands.upgrade() else {

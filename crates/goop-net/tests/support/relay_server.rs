@@ -2,14 +2,15 @@
 
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 use goop_identity::Keypair;
 use goop_net::{Multiaddr, PeerId, RelayInfo, RelayTimings};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{SwarmBuilder, identify, noise, relay, tls, yamux};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::support::{eventually, within};
@@ -27,12 +28,23 @@ pub enum Knows {
     Nothing,
 }
 
+/// A connection to the relay.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub peer: PeerId,
+    pub id: ConnectionId,
+    pub from: Multiaddr,
+}
+
 /// A running relay. Dropping it kills it.
 pub struct RelayServer {
     pub peer: PeerId,
     pub addrs: Vec<Multiaddr>,
     pub circuits: Arc<AtomicUsize>,
     pub reservations: Arc<AtomicUsize>,
+    /// Every connection there was: whose, and from where.
+    pub seen: Arc<Mutex<Vec<Seen>>>,
+    closing: mpsc::UnboundedSender<ConnectionId>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -88,9 +100,29 @@ impl RelayServer {
         let circuits = Arc::new(AtomicUsize::new(0));
         let reservations = Arc::new(AtomicUsize::new(0));
         let counts = (circuits.clone(), reservations.clone());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = seen.clone();
+        let (closing, mut to_close) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             loop {
-                match swarm.select_next_some().await {
+                let event = tokio::select! {
+                    event = swarm.select_next_some() => event,
+                    Some(id) = to_close.recv() => {
+                        swarm.close_connection(id);
+                        continue;
+                    }
+                };
+                match event {
+                    SwarmEvent::ConnectionEstablished {
+                        peer_id,
+                        connection_id,
+                        endpoint,
+                        ..
+                    } => sees.lock().unwrap().push(Seen {
+                        peer: peer_id,
+                        id: connection_id,
+                        from: endpoint.get_remote_address().clone(),
+                    }),
                     SwarmEvent::Behaviour(BehaviourEvent::Relay(
                         relay::Event::CircuitReqAccepted { .. },
                     )) => drop(counts.0.fetch_add(1, Ordering::SeqCst)),
@@ -106,8 +138,23 @@ impl RelayServer {
             addrs,
             circuits,
             reservations,
+            seen,
+            closing,
             _task: AbortOnDropHandle::new(task),
         }
+    }
+
+    /// The connections a peer made.
+    pub fn seen(&self, peer: PeerId) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter()
+            .filter(|seen| seen.peer == peer)
+            .cloned()
+            .collect()
+    }
+
+    pub fn close(&self, id: ConnectionId) {
+        self.closing.send(id).unwrap();
     }
 
     pub fn port(&self) -> u16 {
