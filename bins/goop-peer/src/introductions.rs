@@ -98,7 +98,8 @@ impl Introductions {
                 }
             });
         }
-        let watching = self.watch(&clients);
+        let states = clients.iter().map(Client::state).collect();
+        let watching = show(states, &self.servers);
         tokio::pin!(watching);
         let mut relays = Relays::default();
         let mut addresses = self.net.listening();
@@ -135,30 +136,26 @@ impl Introductions {
         self.servers.send_replace(Arc::default());
         left
     }
+}
 
-    /// Shows how it stands with each server, whenever that changes. Never ends.
-    fn watch(&self, clients: &[Client]) -> impl Future<Output = ()> + use<'_> {
-        let states: Vec<_> = clients.iter().map(Client::state).collect();
-        let servers = &self.servers;
-        async move {
-            let show = |states: &[watch::Receiver<ServerState>]| {
-                let all = states.iter().map(|state| state.borrow().clone());
-                servers.send_replace(Arc::new(all.collect()));
-            };
-            show(&states);
-            if states.is_empty() {
-                return std::future::pending().await;
-            }
-            loop {
-                let mut waiting = states.clone();
-                let changes = waiting.iter_mut().map(|state| Box::pin(state.changed()));
-                let (changed, ..) = futures_util::future::select_all(changes).await;
-                drop(waiting);
-                if changed.is_err() {
-                    return std::future::pending().await;
-                }
-                show(&states);
-            }
+/// Shows how it stands with each server, whenever that changes. Never ends.
+async fn show(
+    mut states: Vec<watch::Receiver<ServerState>>,
+    servers: &watch::Sender<Arc<Vec<ServerState>>>,
+) {
+    loop {
+        // Marked as seen, or the next wait would end at once.
+        let all = states
+            .iter_mut()
+            .map(|state| state.borrow_and_update().clone());
+        servers.send_replace(Arc::new(all.collect()));
+        if states.is_empty() {
+            return std::future::pending().await;
+        }
+        let changes = states.iter_mut().map(|state| Box::pin(state.changed()));
+        let (changed, ..) = futures_util::future::select_all(changes).await;
+        if changed.is_err() {
+            return std::future::pending().await;
         }
     }
 }
@@ -299,6 +296,27 @@ mod tests {
         }
         config.presence.rendezvous_wan = "http://[2001:db8::7]:8787".to_owned();
         assert_eq!(wanted(&config).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_changes_only_when_something_did() {
+        let state = ServerState {
+            server: "https://goop.example".to_owned(),
+            contact: client::Contact::Trying,
+            since: std::time::SystemTime::UNIX_EPOCH,
+            problem: None,
+        };
+        let (one, one_seen) = watch::channel(state.clone());
+        let (_two, two_seen) = watch::channel(state);
+        let (servers, mut seen) = watch::channel(Arc::default());
+        let showing = tokio::spawn(async move { show(vec![one_seen, two_seen], &servers).await });
+        seen.changed().await.expect("the first picture");
+        one.send_modify(|state| state.contact = client::Contact::Socket);
+        seen.changed().await.expect("the second picture");
+        assert_eq!(seen.borrow()[0].contact, client::Contact::Socket);
+        let more = tokio::time::timeout(Duration::from_secs(5), seen.changed()).await;
+        assert!(more.is_err(), "it is shown again and again");
+        showing.abort();
     }
 
     #[test]
