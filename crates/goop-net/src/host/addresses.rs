@@ -38,8 +38,7 @@ impl Candidates {
     pub(super) async fn known(mut seen: watch::Receiver<Self>) -> Vec<Multiaddr> {
         // Who asks after the host ended gets what it knew last.
         let _ = timeout(LOOK, seen.wait_for(|candidates| candidates.complete)).await;
-        let addrs = seen.borrow().addrs.clone();
-        addrs
+        seen.borrow().addrs.clone()
     }
 }
 
