@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+#![doc = ""]
+
+pub mod log;
+pub mod topic;
+pub mod wire;
