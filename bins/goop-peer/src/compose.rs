@@ -1,5 +1,6 @@
 //! A peer, put together and taken apart.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,8 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
+use goop_identity::files::{self, Privacy};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
 use goop_identity::{Identity, Profile};
+use goop_mq::identity::PeerIdentity;
+use goop_mq::keys::KeyBook;
+use goop_mq::{Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
 use goop_site::archive::{self, Places};
 use goop_site::avatar::AvatarCache;
@@ -25,6 +30,8 @@ use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signal
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
+/// The keys of others, in `data/`.
+const KEYS_FILE: &str = "keys.json";
 /// Archives that come in, and the sites they replaced.
 const IMPORTS: &str = "data/import";
 /// What was deleted from the site and can be brought back.
@@ -53,7 +60,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         }
         ViewerSwitch::Off => None,
     };
-    let peer = Peer::start(&folder, &config).await?;
+    let (peer, sending) = Peer::start(&folder, &config).await?;
+    let carrier = Streams(NetDialer(peer.net.clone()));
+    let sending = tokio::spawn(sending.run(carrier, leave.clone()));
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -77,7 +86,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
     // Both end by the same token; what they wait for is bounded.
-    let _ = tokio::time::timeout(LEAVE_WITHIN, async { (serving.await, upkeep.await) }).await;
+    let _ = tokio::time::timeout(LEAVE_WITHIN, async {
+        (serving.await, upkeep.await, sending.await)
+    })
+    .await;
     peer.pictures.clear();
     Ok(if again.load(Ordering::Relaxed) {
         Ended::ToStartAgain { control_port }
@@ -119,6 +131,8 @@ struct Peer {
     store: Store,
     places: Places,
     net: Net,
+    mq: Mq,
+    keys_file: PathBuf,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
     pictures: AvatarCache,
@@ -128,7 +142,7 @@ struct Peer {
 }
 
 impl Peer {
-    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<Self> {
+    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<(Self, goop_mq::Task)> {
         let identity = Identity::load(folder)?;
         let metrics = PrometheusBuilder::new().install_recorder().ok();
         let site_root = folder.resolve(&config.paths.site_root);
@@ -160,12 +174,23 @@ impl Peer {
             avatar: avatar.clone(),
         };
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
-        let net = Net::start(
-            net_config(folder, config, &identity),
-            router(served.clone(), folder.config().clone(), keys.clone()),
-        )
-        .await?;
-        keys.connect(net.clone());
+        let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
+        let hints = keys.clone();
+        let (mq, sending) = Mq::new(Setup {
+            me: identity.peer_id,
+            own: own_identity(folder.config().clone(), avatar.clone()),
+            keys: read_keys(&keys_file, &identity)?,
+            hints: Arc::new(move |peer| hints.hint(peer)),
+            router: goop_mq::router::Router::new(),
+        });
+        let protocols = router(
+            served.clone(),
+            folder.config().clone(),
+            keys.clone(),
+            mq.clone(),
+        );
+        let net = Net::start(net_config(folder, config, &identity), protocols).await?;
+        keys.connect(net.clone(), mq.clone());
         let peer = Self {
             config: folder.config().clone(),
             avatar,
@@ -175,13 +200,15 @@ impl Peer {
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
+            mq,
+            keys_file,
             keys,
             identity,
             metrics,
             changed: Arc::new(watch::channel(()).0),
         };
         peer.announce();
-        Ok(peer)
+        Ok((peer, sending))
     }
 
     fn viewer_context(
@@ -195,6 +222,7 @@ impl Peer {
             keypair: self.identity.keypair.clone(),
             config: self.config.clone(),
             net: self.net.clone(),
+            mq: self.mq.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
             places: self.places.clone(),
@@ -219,19 +247,50 @@ impl Peer {
     async fn upkeep(self, leave: CancellationToken) {
         let mut events = self.net.events();
         let mut changed = self.changed.subscribe();
+        let mut keys = self.mq.keys_changes();
+        let mut saved = self.mq.keys(KeyBook::changes);
         loop {
             tokio::select! {
-                () = leave.cancelled() => return,
+                () = leave.cancelled() => break,
+                told = keys.changed() => match told {
+                    Ok(()) => saved = self.save_keys(saved),
+                    Err(_) => break,
+                },
                 told = changed.changed() => match told {
                     Ok(()) => self.announce(),
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 event = events.recv() => match event {
-                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.visitor.forget(&row.id),
-                    Ok(PeerEvent::Gone(peer)) => self.visitor.forget(&peer),
+                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.gone(&row.id),
+                    Ok(PeerEvent::Gone(peer)) => self.gone(&peer),
                     Ok(PeerEvent::Changed(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
                 },
+            }
+        }
+        self.save_keys(saved);
+    }
+
+    /// Drops what was kept of a peer that left.
+    fn gone(&self, peer: &goop_identity::PeerId) {
+        self.visitor.forget(peer);
+        self.mq.forget_told(peer);
+    }
+
+    /// Writes the keys of others if there is something new, and says up to where that is done.
+    fn save_keys(&self, saved: u64) -> u64 {
+        let (changes, text) = self.mq.keys(|keys| {
+            let changes = keys.changes();
+            (changes, (changes != saved).then(|| keys.save()))
+        });
+        let Some(text) = text else {
+            return saved;
+        };
+        match files::replace(&self.keys_file, text.as_bytes(), Privacy::Secret) {
+            Ok(()) => changes,
+            Err(error) => {
+                tracing::warn!(%error, "the keys of other peers could not be saved; the next change tries again");
+                saved
             }
         }
     }
@@ -251,6 +310,46 @@ impl Peer {
             encryption_supported: self.identity.nacl.is_some(),
             version: VERSION.to_owned(),
         });
+    }
+}
+
+/// What others hear when they ask who this is.
+fn own_identity(
+    config: ConfigStore,
+    avatar: AvatarFile,
+) -> Arc<dyn Fn() -> PeerIdentity + Send + Sync> {
+    Arc::new(move || {
+        let profile = Profile::of(&config.current());
+        let hash = avatar
+            .current()
+            .map(|avatar| avatar.hash.as_str().to_owned());
+        PeerIdentity {
+            content: profile.label,
+            email: profile.email,
+            avatar_hash: hash.unwrap_or_default(),
+            video_disabled: profile.video_disabled,
+            active_template: profile.active_template,
+            goop_client_version: VERSION.to_owned(),
+            ..PeerIdentity::default()
+        }
+    })
+}
+
+/// The keys of others that were known before.
+fn read_keys(path: &Path, identity: &Identity) -> anyhow::Result<KeyBook> {
+    let own = identity.nacl.clone();
+    match std::fs::read_to_string(path) {
+        Ok(text) => KeyBook::restore(own, &text).with_context(|| {
+            format!(
+                "{} is damaged. It says whose key is whose, so it was left alone: restore it from a backup, or remove it \
+                 and compare the keys of your friends anew",
+                path.display()
+            )
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(KeyBook::new(own)),
+        Err(error) => {
+            Err(error).with_context(|| format!("{} cannot be read", path.display()))
+        }
     }
 }
 

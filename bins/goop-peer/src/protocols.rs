@@ -10,6 +10,9 @@ use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::seal::{self, NaclKeys, NaclPublic};
 use goop_identity::{PeerId, Profile};
+use goop_mq::keys::Plan;
+use goop_mq::topic::Sealing;
+use goop_mq::{Mq, wire as mq_wire};
 use goop_net::{Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
@@ -28,7 +31,7 @@ fn http_limits() -> RouteLimits {
 }
 
 /// Every protocol this peer speaks.
-pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Router {
+pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>, mq: Mq) -> Router {
     let site = served.clone();
     let site_keys = keys.clone();
     let picture = served.avatar.clone();
@@ -52,6 +55,13 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>) -> Ro
             async move {
                 let served = avatar::serve(caller.peer, &mut stream, &picture, &*keys).await;
                 end(caller, avatar::PROTOCOL, stream, served.err());
+            }
+        })
+        .route(StreamProtocol::new(mq_wire::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let mq = mq.clone();
+            async move {
+                let served = mq.serve(caller.peer, caller.relayed, &mut stream).await;
+                end(caller, mq_wire::PROTOCOL, stream, served.err());
             }
         })
         .route(StreamProtocol::new(site_http::PROTOCOL), http_limits(), move |caller: Caller, stream: Stream| {
@@ -78,6 +88,8 @@ pub(crate) struct Keys {
     own: Option<NaclKeys>,
     /// Set once the network runs; until then nobody's key is known.
     net: OnceLock<Net>,
+    /// Set with it: the keys that peers said themselves.
+    mq: OnceLock<Mq>,
 }
 
 impl Keys {
@@ -85,15 +97,26 @@ impl Keys {
         Self {
             own,
             net: OnceLock::new(),
+            mq: OnceLock::new(),
         }
     }
 
-    pub(crate) fn connect(&self, net: Net) {
+    pub(crate) fn connect(&self, net: Net, mq: Mq) {
         // Called once, by the composition root.
         let _ = self.net.set(net);
+        let _ = self.mq.set(mq);
+    }
+
+    /// The key that others say is a peer's: worth trying, not worth believing.
+    pub(crate) fn hint(&self, peer: &PeerId) -> Option<String> {
+        let row = self.net.get()?.peer(peer)?;
+        (!row.public_key.is_empty()).then_some(row.public_key)
     }
 
     fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
+        if let Some(pinned) = self.pinned(peer) {
+            return Some(pinned);
+        }
         let row = self
             .net
             .get()?
@@ -103,6 +126,17 @@ impl Keys {
             NaclPublic::from_base64(&row.public_key).ok()?,
             row.encryption_supported,
         ))
+    }
+}
+
+impl Keys {
+    /// The key that a peer said itself, and whether it knows ours just as surely.
+    fn pinned(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
+        self.mq.get()?.keys(|keys| {
+            let key = NaclPublic::from_base64(keys.key_of(peer)?).ok()?;
+            let plan = keys.plan(peer, Sealing::WhenKnown, std::time::Instant::now());
+            Some((key, plan == Plan::Sealed { introduce: false }))
+        })
     }
 }
 
@@ -123,6 +157,22 @@ impl Keyring for Keys {
 /// Streams to other peers for goop-site.
 #[derive(Debug, Clone)]
 pub(crate) struct NetDialer(pub(crate) Net);
+
+impl goop_mq::Dialer for NetDialer {
+    type Stream = Stream;
+
+    async fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> Result<Stream, goop_mq::DialError> {
+        match self.0.open(peer, &[StreamProtocol::new(protocol)]).await {
+            Ok((_, stream)) => Ok(stream),
+            Err(OpenError::NotSpoken) => Err(goop_mq::DialError::NotSpoken),
+            Err(error) => Err(goop_mq::DialError::Unreachable(error.to_string())),
+        }
+    }
+}
 
 impl Dialer for NetDialer {
     type Stream = Stream;

@@ -6,6 +6,7 @@
 //! its newest event, so that state never piles up. A listener that does not read costs nothing but its cursor.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use goop_identity::PeerId;
@@ -24,6 +25,8 @@ pub const KEPT_PER_PEER: usize = 200;
 pub const KEPT_OF_PEERS: usize = 2_048;
 /// Bytes of payloads that are kept, of everybody.
 pub const KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// The topic that is only told to those who ask for it.
+const LOG: &str = "log:mq";
 /// Events a listener takes at a time.
 const BATCH: usize = 64;
 
@@ -102,6 +105,8 @@ struct Inner {
     epoch: String,
     state: Mutex<State>,
     newest: watch::Sender<u64>,
+    /// Listeners that want `log:mq`.
+    log_followers: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +129,7 @@ impl Default for EventLog {
             epoch: format!("{:08x}", rand::random::<u32>()),
             state: Mutex::default(),
             newest: watch::channel(0).0,
+            log_followers: AtomicUsize::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -240,6 +246,12 @@ impl EventLog {
         format!("{}-{number}", self.inner.epoch)
     }
 
+    /// Whether somebody follows `log:mq`, which costs an event for each message.
+    #[must_use]
+    pub fn is_log_followed(&self) -> bool {
+        self.inner.log_followers.load(Ordering::Relaxed) > 0
+    }
+
     fn number_of(&self, id: &str) -> Option<u64> {
         let number = id.strip_prefix(&self.inner.epoch)?.strip_prefix('-')?;
         number.parse().ok()
@@ -249,6 +261,9 @@ impl EventLog {
     #[must_use]
     pub fn listen(&self, from: From<'_>, filter: Filter) -> Listener {
         let newest = self.inner.newest.subscribe();
+        if filter.wants(LOG, None) {
+            self.inner.log_followers.fetch_add(1, Ordering::Relaxed);
+        }
         let state = self.state();
         let now = *newest.borrow();
         let mut listener = Listener {
@@ -375,6 +390,14 @@ pub struct Listener {
     newest: watch::Receiver<u64>,
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.filter.wants(LOG, None) {
+            self.log.inner.log_followers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Listener {
     /// What comes next; waits for it.
     pub async fn next(&mut self) -> Next {
@@ -414,12 +437,12 @@ impl Listener {
             }
             at = entry.number;
             let in_time = entry.number > self.messages_only || entry.from.is_some();
-            if in_time && self.filter.wants(&entry.topic) {
+            if in_time && self.filter.wants(&entry.topic, entry.from) {
                 events.push(entry.clone());
             }
         }
         self.at = if events.len() == BATCH { at } else { newest };
-        if self.filter.is_usual() {
+        if self.filter == Filter::Usual {
             state.heard = state.heard.max(self.at);
         }
         drop(state);

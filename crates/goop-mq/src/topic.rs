@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use goop_identity::PeerId;
+
 /// What a topic belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -236,7 +238,14 @@ pub enum PeerTopic {
 }
 
 /// First parts that no peer may send: they are said to the own pages (mq.md 3.2, W2). `mq:` is ours.
-const LOCAL_PREFIXES: [&str; 6] = ["peer:", "listen:", "log:", "relay:", "mq:", "call:loopback:"];
+const LOCAL_PREFIXES: [&str; 6] = [
+    "peer:",
+    "listen:",
+    "log:",
+    "relay:",
+    "mq:",
+    "call:loopback:",
+];
 
 impl PeerTopic {
     /// Reads a topic that came from a peer, or that a page wants to send to one.
@@ -433,51 +442,60 @@ impl fmt::Display for LocalTopic {
     }
 }
 
-/// Which topics a listener wants: exact ones, and prefixes that end in `*`.
+/// Which events a listener hears.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    patterns: Vec<String>,
+pub enum Filter {
+    /// What pages of the owner usually want: all but `log:…`, which costs an event for every message (mq.md W16).
+    #[default]
+    Usual,
+    /// Exact topics, and prefixes that end in `*`.
+    Patterns(Vec<String>),
+    /// What a page of a site may see, on its own origin: who is there, and what is made for sites. What people write to
+    /// each other, groups, jobs and calls are none of its business.
+    Site {
+        /// Whose site. It hears its own peer, and nobody else.
+        of: PeerId,
+        /// It is the site of this peer, which hears everybody.
+        own: bool,
+    },
 }
 
 /// Patterns of one listener; more are not looked at.
 const MAX_PATTERNS: usize = 64;
 
 impl Filter {
-    /// Everything that pages usually want: all but `log:…`, which costs an event for every message (mq.md W16).
-    #[must_use]
-    pub fn usual() -> Self {
-        Self::default()
-    }
-
-    /// Comma-separated patterns, as `chat,call:*`; an empty text is [`Filter::usual`].
+    /// Comma-separated patterns, as `chat,call:*`; an empty text is [`Filter::Usual`].
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let patterns = text
+        let patterns: Vec<String> = text
             .split(',')
             .map(str::trim)
             .filter(|pattern| !pattern.is_empty())
             .take(MAX_PATTERNS)
             .map(str::to_owned)
             .collect();
-        Self { patterns }
-    }
-
-    /// Whether it is [`Filter::usual`].
-    #[must_use]
-    pub fn is_usual(&self) -> bool {
-        self.patterns.is_empty()
-    }
-
-    /// Whether the listener wants a topic.
-    #[must_use]
-    pub fn wants(&self, topic: &str) -> bool {
-        if self.is_usual() {
-            return !topic.starts_with("log:");
+        if patterns.is_empty() {
+            Self::Usual
+        } else {
+            Self::Patterns(patterns)
         }
-        self.patterns.iter().any(|pattern| {
-            pattern
-                .strip_suffix('*')
-                .map_or(pattern == topic, |prefix| topic.starts_with(prefix))
-        })
+    }
+
+    /// Whether the listener hears a topic; `from` is its sender, `None` is this peer.
+    #[must_use]
+    pub fn wants(&self, topic: &str, from: Option<PeerId>) -> bool {
+        match (self, from) {
+            (Self::Usual, _) => !topic.starts_with("log:"),
+            (Self::Patterns(patterns), _) => patterns.iter().any(|pattern| {
+                pattern
+                    .strip_suffix('*')
+                    .map_or(pattern == topic, |prefix| topic.starts_with(prefix))
+            }),
+            (Self::Site { .. }, None) => matches!(topic, "peer:announce" | "peer:gone"),
+            (Self::Site { of, own }, Some(from)) => {
+                let family = PeerTopic::parse(topic).map(|topic| topic.family());
+                (*own || *of == from) && matches!(family, Ok(Family::Realtime | Family::Custom))
+            }
+        }
     }
 }

@@ -199,6 +199,13 @@ impl Serialize for Payload {
     }
 }
 
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::checked(raw).map_err(serde::de::Error::custom)
+    }
+}
+
 fn malformed(error: serde_json::Error) -> WireError {
     WireError::Malformed(error.to_string())
 }

@@ -36,10 +36,7 @@ fn fuzz_mq_parts() {
                 quoted(payload)
             );
             if let Ok(message) = Message::decode(bytes.as_bytes()) {
-                assert_eq!(
-                    (message.id.as_str(), &message.topic),
-                    (id.as_str(), topic)
-                );
+                assert_eq!((message.id.as_str(), &message.topic), (id.as_str(), topic));
                 assert_eq!(message.payload.read::<String>().unwrap(), *payload);
             }
         });
@@ -50,9 +47,7 @@ fn fuzz_mq_object() {
     let runtime = runtime();
     bolero::check!().for_each(|mut bytes: &[u8]| {
         let all = bytes.len();
-        if let Ok(object) =
-            runtime.block_on(read_object(&mut bytes, 1_000, &mut NoBudget))
-        {
+        if let Ok(object) = runtime.block_on(read_object(&mut bytes, 1_000, &mut NoBudget)) {
             assert!(object.len() <= all && object.len() <= 1_000);
         }
     });

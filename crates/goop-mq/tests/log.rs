@@ -45,13 +45,13 @@ async fn every_window_gets_every_event_and_a_new_one_what_nobody_took() {
     // A stream that filters takes nothing from the page.
     let mut groups = log.listen(From::Unheard, Filter::parse("group:*"));
     assert_eq!(drain(&mut groups).await, []);
-    let mut page = log.listen(From::Unheard, Filter::usual());
+    let mut page = log.listen(From::Unheard, Filter::Usual);
     assert_eq!(
         drain(&mut page).await,
         numbers(0..3),
         "messages wait for a page, what happened here does not"
     );
-    let mut second = log.listen(From::Unheard, Filter::usual());
+    let mut second = log.listen(From::Unheard, Filter::Usual);
     assert_eq!(drain(&mut second).await, []);
     log.deliver(peer, &message(3));
     log.publish(&LocalTopic::Invite, &4);
@@ -63,7 +63,7 @@ async fn every_window_gets_every_event_and_a_new_one_what_nobody_took() {
 #[tokio::test(start_paused = true)]
 async fn who_comes_back_continues() {
     let (log, peer) = (EventLog::default(), PeerId::random());
-    let mut page = log.listen(From::Now, Filter::usual());
+    let mut page = log.listen(From::Now, Filter::Usual);
     log.deliver(peer, &message(1));
     let Next::Events(events) = page.next().await else {
         panic!("an event")
@@ -71,10 +71,10 @@ async fn who_comes_back_continues() {
     let id = log.id_of(events[0].number);
     drop(page);
     (2..100).for_each(|n| log.deliver(peer, &message(n)));
-    let mut back = log.listen(From::After(&id), Filter::usual());
+    let mut back = log.listen(From::After(&id), Filter::Usual);
     assert_eq!(drain(&mut back).await, numbers(2..100));
     for id in ["", "x", "00000000-1", &log.id_of(1_000_000), "ffffffff-"] {
-        let mut lost = log.listen(From::After(id), Filter::usual());
+        let mut lost = log.listen(From::After(id), Filter::Usual);
         assert_eq!(drain(&mut lost).await, [None], "{id:?}");
     }
 }
@@ -82,7 +82,7 @@ async fn who_comes_back_continues() {
 #[tokio::test(start_paused = true)]
 async fn what_was_thrown_away_is_told_and_one_flood_drowns_nobody_else() {
     let (log, quiet, loud) = (EventLog::default(), PeerId::random(), PeerId::random());
-    let mut slow = log.listen(From::Unheard, Filter::usual());
+    let mut slow = log.listen(From::Unheard, Filter::Usual);
     log.deliver(quiet, &message(1_000_000));
     let kept = i64::try_from(KEPT_PER_PEER).unwrap();
     (0..5_000).for_each(|n| log.deliver(loud, &message(n)));
@@ -99,7 +99,7 @@ async fn what_was_thrown_away_is_told_and_one_flood_drowns_nobody_else() {
     // A page that was never there hears it as well.
     let late = EventLog::default();
     (0..300).for_each(|n| late.deliver(loud, &message(n)));
-    let mut page = late.listen(From::Unheard, Filter::usual());
+    let mut page = late.listen(From::Unheard, Filter::Usual);
     let got = drain(&mut page).await;
     assert_eq!((got[0], got.len()), (None, 1 + KEPT_PER_PEER));
 }
@@ -107,10 +107,14 @@ async fn what_was_thrown_away_is_told_and_one_flood_drowns_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn state_is_replaced_and_a_skip_asks_everybody_to_look_again() {
     let log = EventLog::default();
-    let mut slow = log.listen(From::Now, Filter::usual());
+    let mut slow = log.listen(From::Now, Filter::Usual);
     let (a, b) = (PeerId::random(), PeerId::random());
     for n in 0..10_000 {
-        log.publish_state(&LocalTopic::PeerAnnounce, if n % 2 == 0 { a } else { b }, &n);
+        log.publish_state(
+            &LocalTopic::PeerAnnounce,
+            if n % 2 == 0 { a } else { b },
+            &n,
+        );
     }
     assert_eq!(
         drain(&mut slow).await,
@@ -134,7 +138,7 @@ async fn bytes_are_bounded_and_a_line_stays_a_line() {
         .unwrap(),
         ..message(n.into())
     };
-    let mut page = log.listen(From::Unheard, Filter::usual());
+    let mut page = log.listen(From::Unheard, Filter::Usual);
     (0..20).for_each(|n| log.deliver(PeerId::random(), &big(n)));
     let mut kept = 0;
     while let Ok(next) =
@@ -155,17 +159,16 @@ fn is_one_line(entry: &Entry) -> bool {
 #[test]
 fn an_event_reads_as_recorded() {
     let log = EventLog::default();
-    let peer = goop_identity::label::parse_peer_id(
-        "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
-    )
-    .unwrap();
+    let peer =
+        goop_identity::label::parse_peer_id("12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5")
+            .unwrap();
     let message = Message {
         id: MsgId::parse("09389f73-6399-4acf-8f25-26f3b424cad7").unwrap(),
         seq: 4,
         topic: "chat".into(),
         payload: Payload::parse("{\"content\":\"<b>\"}".into()).unwrap(),
     };
-    let mut page = log.listen(From::Now, Filter::usual());
+    let mut page = log.listen(From::Now, Filter::Usual);
     log.deliver(peer, &message);
     log.delivered(message.id);
     let runtime = tokio::runtime::Builder::new_current_thread()

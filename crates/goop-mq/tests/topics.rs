@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use goop_identity::PeerId;
 use goop_mq::topic::Hears::{Pages, Program};
 use goop_mq::topic::Retry::{Never, Once, UntilBack};
 use goop_mq::topic::Sender::{Anybody, Host, HostOrMember, Member};
@@ -71,11 +72,7 @@ fn every_topic_has_its_line() {
         let topic = PeerTopic::parse(text).unwrap();
         let entry = topic.entry();
         assert_eq!(topic.to_string(), *text);
-        assert_eq!(
-            (topic.family(), entry.family),
-            (*family, *family),
-            "{text}"
-        );
+        assert_eq!((topic.family(), entry.family), (*family, *family), "{text}");
         assert_eq!(topic.sender(), *sender, "{text}");
         assert_eq!((entry.hears, entry.retry), (*hears, *retry), "{text}");
         assert_eq!(topic.lane().as_deref(), *lane, "{text}");
@@ -171,10 +168,41 @@ fn every_recorded_topic_is_in_the_catalogue() {
 
 #[test]
 fn listeners_choose() {
-    let check = |patterns: &str, topic: &str| Filter::parse(patterns).wants(topic);
+    let check = |patterns: &str, topic: &str| Filter::parse(patterns).wants(topic, None);
     assert!(check("", "chat") && check("", "call:x") && !check("", "log:mq"));
     assert!(check("log:*", "log:mq") && !check("log:*", "chat"));
     assert!(check("*", "log:mq"));
     assert!(check("chat, call:*", "chat") && check("chat, call:*", "call:1"));
     assert!(!check("chat", "chat.broadcast"));
+}
+
+#[test]
+fn a_site_hears_what_is_made_for_sites_from_its_own_peer() {
+    let (site, other) = (PeerId::random(), PeerId::random());
+    let check = |own, topic: &str, from| Filter::Site { of: site, own }.wants(topic, from);
+    assert!(check(false, "peer:announce", None) && check(false, "peer:gone", None));
+    for topic in ["realtime:invite", "realtime:rt-1", "x:move"] {
+        assert!(check(false, topic, Some(site)), "{topic}");
+        assert!(
+            !check(false, topic, Some(other)) && check(true, topic, Some(other)),
+            "{topic}"
+        );
+    }
+    for topic in [
+        "chat",
+        "chat.broadcast",
+        "chat.room:g:msg",
+        "group:g:msg",
+        "group.invite",
+        "cluster:g:job:ack",
+        "call:c",
+        "log:mq",
+        "mq:key",
+        "mq.ack",
+        "relay:status",
+    ] {
+        for from in [None, Some(site), Some(other)] {
+            assert!(!check(true, topic, from), "{topic}");
+        }
+    }
 }

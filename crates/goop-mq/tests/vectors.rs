@@ -117,9 +117,8 @@ fn only_the_exact_envelope_is_sealed() {
 #[test]
 fn numbers_keep_their_digits() {
     let text = r#"{"a":9223372036854775807,"b":1.10,"c":1e400,"d":12345678901234567890123}"#;
-    let bytes = format!(
-        r#"{{"type":"msg","id":"0123456789","seq":1,"topic":"x","payload":{text}}}"#
-    );
+    let bytes =
+        format!(r#"{{"type":"msg","id":"0123456789","seq":1,"topic":"x","payload":{text}}}"#);
     let message = Message::decode(bytes.as_bytes()).unwrap();
     assert_eq!(message.payload.as_str(), text);
     assert_eq!(String::from_utf8(message.encode()).unwrap(), bytes + "\n");
@@ -129,7 +128,14 @@ fn numbers_keep_their_digits() {
 #[test]
 fn bad_input() {
     let decode = |id: &[u8], rest: &str| {
-        let bytes = [b"{\"type\":\"msg\",\"id\":\"", id, b"\",", rest.as_bytes(), b"}"].concat();
+        let bytes = [
+            b"{\"type\":\"msg\",\"id\":\"",
+            id,
+            b"\",",
+            rest.as_bytes(),
+            b"}",
+        ]
+        .concat();
         Message::decode(&bytes)
     };
     let rest = r#""seq":1,"topic":"chat","payload":null"#;
@@ -156,7 +162,13 @@ fn bad_input() {
     }
     let long = "t".repeat(257);
     assert!(decode(b"12345678", &format!(r#""seq":1,"topic":"{long}""#)).is_err());
-    let deep = |n| format!(r#""topic":"x","payload":{}{}"#, "[".repeat(n), "]".repeat(n));
+    let deep = |n| {
+        format!(
+            r#""topic":"x","payload":{}{}"#,
+            "[".repeat(n),
+            "]".repeat(n)
+        )
+    };
     assert!(decode(b"12345678", &deep(120)).is_ok());
     assert!(matches!(
         decode(b"12345678", &deep(100_000)),

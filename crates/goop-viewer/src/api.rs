@@ -7,6 +7,7 @@ mod files;
 mod folders;
 mod live;
 mod logs;
+mod mq;
 mod peers;
 mod settings;
 
@@ -26,11 +27,13 @@ use crate::reply::{method_not_allowed, not_found};
 use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
-pub(crate) use live::stream as live_stream;
+pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
+/// Largest message to a peer, with its address.
+const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -49,6 +52,7 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
         (name = "logs", description = "What the program says"),
         (name = "settings", description = "goop.json"),
         (name = "site", description = "Files of the own site"),
+        (name = "messages", description = "Messages to other peers"),
         (name = "live", description = "Events as they happen")
     )
 )]
@@ -92,7 +96,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(files::search))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
+        .routes(routes!(live::group_events))
+        .routes(routes!(mq::ack))
+        .routes(routes!(mq::broadcast))
         .layer(DefaultBodyLimit::max(MAX_JSON))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(mq::send))
+                .layer(DefaultBodyLimit::max(MAX_MESSAGE)),
+        )
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(avatars::upload))
