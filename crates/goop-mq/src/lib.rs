@@ -9,10 +9,12 @@
 //! | [`carry`] | one attempt to bring a message to a peer |
 //! | [`outbox`], [`receiver`] | what waits to be sent, what may come in, as values |
 //! | [`log`] | the events that pages follow |
+//! | [`chat`] | direct chat: what waits, what was written, scripts that answer |
 //! | [`keys`], [`words`] | whose key is whose, and how two people compare them |
 //! | [`identity`] | who somebody is, and whom to ask |
 
 pub mod carry;
+pub mod chat;
 pub mod identity;
 pub mod keys;
 pub mod log;

@@ -50,24 +50,38 @@ fn print(id: &MsgId) -> Print {
 
 /// So many at once, then so many each second.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+pub(crate) struct Bucket {
     left: f64,
     at: Instant,
 }
 
 impl Bucket {
-    fn full((burst, _): (u32, u32), now: Instant) -> Self {
+    pub(crate) fn full(burst: u32, now: Instant) -> Self {
         Self {
             left: f64::from(burst),
             at: now,
         }
     }
 
-    /// Takes `n` and says how long to wait until that is paid for.
-    fn take(&mut self, n: usize, (burst, rate): (u32, u32), now: Instant) -> Duration {
+    fn refill(&mut self, burst: u32, rate: f64, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        self.left = (self.left + passed * f64::from(rate)).min(f64::from(burst));
+        self.left = (self.left + passed * rate).min(f64::from(burst));
+    }
+
+    /// Takes one if there is one.
+    pub(crate) fn try_take(&mut self, (burst, rate): (u32, f64), now: Instant) -> bool {
+        self.refill(burst, rate, now);
+        let there = self.left >= 1.0;
+        if there {
+            self.left -= 1.0;
+        }
+        there
+    }
+
+    /// Takes `n` and says how long to wait until that is paid for.
+    fn take(&mut self, n: usize, (burst, rate): (u32, u32), now: Instant) -> Duration {
+        self.refill(burst, f64::from(rate), now);
         #[allow(clippy::cast_precision_loss)]
         let wanted = n as f64;
         self.left -= wanted;
@@ -100,8 +114,8 @@ struct Peer {
 impl Peer {
     fn new(now: Instant) -> Self {
         Self {
-            messages: Bucket::full(MESSAGES, now),
-            bytes: Bucket::full(BYTES, now),
+            messages: Bucket::full(MESSAGES.0, now),
+            bytes: Bucket::full(BYTES.0, now),
             order: VecDeque::new(),
             known: HashSet::new(),
             busy: HashSet::new(),

@@ -359,8 +359,7 @@ fn words_stay_what_they_were() {
     assert_eq!(words.to_string(), WORDS);
 }
 
-const WORDS: &str =
-    "can ridge because silly drink push / office anxiety wood donor slam nurse";
+const WORDS: &str = "can ridge because silly drink push / office anxiety wood donor slam nurse";
 
 #[test]
 fn one_question_at_a_time_with_growing_pauses() {

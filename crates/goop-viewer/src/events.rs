@@ -32,7 +32,7 @@ pub(crate) async fn follow_peers(log: EventLog, mut events: broadcast::Receiver<
 /// A peer as `peer:announce` tells it (peer-directory.md 9).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Announced {
+pub(crate) struct Announced {
     #[serde(rename = "peerID")]
     peer_id: String,
     content: String,

@@ -36,7 +36,6 @@ use crate::events;
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::session::Session;
 use crate::sites::{self, site_url};
-use goop_mq::log::EventLog;
 use goop_mq::topic::Filter;
 
 /// The port of the pages where none is configured.
@@ -226,12 +225,6 @@ impl Viewer {
     pub fn start_link(&self) -> String {
         let token = self.shared.session.start_token().unwrap_or_default();
         format!("{}/start?token={token}", self.control_url())
-    }
-
-    /// Where local events for browsers are published.
-    #[must_use]
-    pub fn events(&self) -> EventLog {
-        self.shared.context.mq.log().clone()
     }
 
     /// Serves until `leave` is cancelled, then ends every connection within half a second.
