@@ -233,7 +233,6 @@ impl Shared {
                 }
             }
         };
-        self.log_mq("recv", &topic, from, sealed, relayed, None);
         match &topic {
             PeerTopic::Ack => self.shown(from, &message.payload),
             PeerTopic::Identity => self.asked_who(from),
@@ -267,6 +266,7 @@ impl Shared {
             }
         }
         turn.taken = true;
+        self.log_mq("recv", &topic, from, sealed, relayed, None);
         Ok(())
     }
 

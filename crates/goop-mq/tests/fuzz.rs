@@ -1,6 +1,12 @@
 //! Any bytes give a value or an error, never a panic, and never more memory than came in.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::time::Instant;
+
+use goop_identity::PeerId;
+use goop_identity::seal::NaclKeys;
+use goop_mq::identity::PeerIdentity;
+use goop_mq::keys::{KeyBook, OpenError};
 use goop_mq::topic::PeerTopic;
 use goop_mq::wire::{Ack, Message, NoBudget, Payload, read_object};
 
@@ -59,6 +65,31 @@ fn fuzz_mq_topic() {
         if let Ok(topic) = PeerTopic::parse(text) {
             assert_eq!(topic.to_string(), *text);
             let _ = (topic.lane(), topic.sender(), topic.entry());
+        }
+    });
+}
+
+/// The file of keys, which a person or another program may have changed.
+#[test]
+fn fuzz_mq_keys() {
+    bolero::check!().with_type::<String>().for_each(|text| {
+        if let Ok(book) = KeyBook::restore(None, text) {
+            assert!(KeyBook::restore(None, &book.save()).is_ok());
+        }
+    });
+}
+
+/// What somebody seals for us, and what a peer says of itself.
+#[test]
+fn fuzz_mq_sealed() {
+    let mut book = KeyBook::new(Some(NaclKeys::generate()));
+    let peer = PeerId::random();
+    book.learn(peer, &NaclKeys::generate().public, true);
+    bolero::check!().with_type::<String>().for_each(|text| {
+        let opened = book.open(peer, text, None, Instant::now());
+        assert_eq!(opened, Err(OpenError::WrongKey));
+        if let Ok(identity) = serde_json::from_str::<PeerIdentity>(text) {
+            let _ = identity.is_valid();
         }
     });
 }

@@ -5,6 +5,7 @@ mod avatars;
 mod config;
 mod files;
 mod folders;
+mod keys;
 mod live;
 mod logs;
 mod mq;
@@ -98,6 +99,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(live::events))
         .routes(routes!(live::group_events))
         .routes(routes!(mq::ack))
+        .routes(routes!(keys::key, keys::say))
         .routes(routes!(mq::broadcast))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .merge(
