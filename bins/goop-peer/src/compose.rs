@@ -314,10 +314,7 @@ impl Peer {
 }
 
 /// What others hear when they ask who this is.
-fn own_identity(
-    config: ConfigStore,
-    avatar: AvatarFile,
-) -> Arc<dyn Fn() -> PeerIdentity + Send + Sync> {
+fn own_identity(config: ConfigStore, avatar: AvatarFile) -> goop_mq::Own {
     Arc::new(move || {
         let profile = Profile::of(&config.current());
         let hash = avatar

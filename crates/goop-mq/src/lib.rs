@@ -28,5 +28,5 @@ pub mod wire;
 pub mod words;
 
 pub use carry::{Carrier, DialError, Dialer, Streams};
-pub use mq::{BroadcastReport, FEATURES, Mq, SendError, Setup, Task};
+pub use mq::{BroadcastReport, FEATURES, Hints, Mq, Own, SendError, Setup, Task};
 pub use serve::ServeError;

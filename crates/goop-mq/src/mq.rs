@@ -96,8 +96,10 @@ impl Sent {
     }
 }
 
-type Hints = Arc<dyn Fn(&PeerId) -> Option<String> + Send + Sync>;
-type Own = Arc<dyn Fn() -> PeerIdentity + Send + Sync>;
+/// Keys that others say are a peer's, in base64.
+pub type Hints = Arc<dyn Fn(&PeerId) -> Option<String> + Send + Sync>;
+/// What a peer says of itself, as it is now.
+pub type Own = Arc<dyn Fn() -> PeerIdentity + Send + Sync>;
 
 /// What all parts share. Each lock is held for a moment and never across an await.
 pub(crate) struct Shared {
@@ -353,11 +355,11 @@ pub struct Setup {
     /// Our peer id.
     pub me: PeerId,
     /// What we say of ourselves; key and id are filled in.
-    pub own: Arc<dyn Fn() -> PeerIdentity + Send + Sync>,
+    pub own: Own,
     /// Our keys, and those of others.
     pub keys: KeyBook,
     /// Keys that others say are a peer's, in base64. They are only tried to open with.
-    pub hints: Arc<dyn Fn(&PeerId) -> Option<String> + Send + Sync>,
+    pub hints: Hints,
     /// Who owns which topics.
     pub router: Router,
 }

@@ -58,12 +58,14 @@ pub enum ChatError {
     Leaving,
 }
 
+type Reply = oneshot::Sender<Result<ChatState, ChatError>>;
+
 enum Order {
     Send {
         peer: PeerId,
         id: MsgId,
         content: String,
-        reply: oneshot::Sender<Result<ChatState, ChatError>>,
+        reply: Reply,
     },
     Withdraw {
         peer: PeerId,
@@ -218,7 +220,7 @@ struct Running {
     log: Arc<dyn ChatLog>,
     waiting: Waiting,
     /// Who waits to hear how the first attempt goes.
-    asking: HashMap<MsgId, oneshot::Sender<Result<ChatState, ChatError>>>,
+    asking: HashMap<MsgId, Reply>,
     sending: JoinSet<(PeerId, MsgId, Outcome)>,
 }
 
@@ -282,13 +284,12 @@ impl Running {
             let age = u64::try_from(now.saturating_sub(line.timestamp)).unwrap_or_default();
             let at = Instant::now().into_std();
             let age = Duration::from_millis(age);
-            match self
+            let waits = self
                 .waiting
-                .submit(line.peer, line.id, line.content, age, at)
-            {
-                Ok(steps) => self.act(steps).await,
-                // It stays on disk and is taken up when there is room, in the next run.
-                Err(TooMany) => {}
+                .submit(line.peer, line.id, line.content, age, at);
+            // Without room it stays on disk and is taken up in the next run.
+            if let Ok(steps) = waits {
+                self.act(steps).await;
             }
         }
         Ok(())
@@ -320,14 +321,14 @@ impl Running {
         }
     }
 
-    #[allow(clippy::type_complexity)]
+    /// Gives the reply back with its error when the line is not accepted.
     async fn accept(
         &mut self,
         peer: PeerId,
         id: MsgId,
         content: String,
-        reply: oneshot::Sender<Result<ChatState, ChatError>>,
-    ) -> Result<(), (ChatError, oneshot::Sender<Result<ChatState, ChatError>>)> {
+        reply: Reply,
+    ) -> Result<(), (ChatError, Reply)> {
         if self.waiting.len(&peer) >= super::PER_PEER {
             return Err((TooMany.into(), reply));
         }
