@@ -22,11 +22,14 @@ mod mq;
 pub mod outbox;
 pub mod receiver;
 pub mod router;
+mod sending;
 mod serve;
+mod shared;
 pub mod topic;
 pub mod wire;
 pub mod words;
 
 pub use carry::{Carrier, DialError, Dialer, Streams};
-pub use mq::{BroadcastReport, FEATURES, Hints, Mq, Own, SendError, Setup, Task};
+pub use mq::{BroadcastReport, FEATURES, Hints, Mq, Own, SendError, Setup};
+pub use sending::Task;
 pub use serve::ServeError;

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::identity::{KeyNotice, PeerIdentity};
 use crate::keys::{Learned, OpenError};
-use crate::mq::{KeyEvent, Shared};
 use crate::receiver::Verdict;
 use crate::router::{Received, Refused, Routed};
+use crate::shared::{KeyEvent, Shared};
 use crate::topic::{Hears, LocalTopic, PeerTopic, Sealing, TopicError};
 use crate::wire::{Ack, MAX_MESSAGE, Message, Payload, Room, WireError, read_object, write};
 
