@@ -24,20 +24,41 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         run(&mut command)
     })?;
     if filter.is_none() {
-        steps.step("processes and browser", || e2e(false, false, None))?;
+        steps.step("processes and browser", || e2e(&Chosen::default()))?;
     }
     steps.table();
     Ok(())
 }
 
+/// Which scenarios of the test bed, and what becomes of them; by default those that need no asking for.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) net: bool,
+    pub(crate) browser: bool,
+    pub(crate) matrix: bool,
+    pub(crate) list: bool,
+    pub(crate) table: Option<PathBuf>,
+    pub(crate) filter: Option<String>,
+}
+
 /// The test bed with real processes.
-pub(crate) fn e2e(net: bool, browser: bool, filter: Option<&str>) -> Result<()> {
+pub(crate) fn e2e(chosen: &Chosen) -> Result<()> {
     let mut command = test_bed()?;
-    command
-        .args(net.then_some("--net"))
-        .args(browser.then_some("--browser"))
-        .args(filter);
-    run(&mut command)
+    let switches = [
+        (chosen.net, "--net"),
+        (chosen.browser, "--browser"),
+        (chosen.matrix, "--matrix"),
+        (chosen.list, "--list"),
+    ];
+    command.args(
+        switches
+            .into_iter()
+            .filter_map(|(wanted, switch)| wanted.then_some(switch)),
+    );
+    if let Some(table) = &chosen.table {
+        command.arg("--table").arg(table);
+    }
+    run(command.args(&chosen.filter))
 }
 
 /// Pictures of every page, for whoever wants to look.

@@ -68,6 +68,15 @@ struct E2e {
     /// only scenarios with a browser
     #[argh(switch)]
     browser: bool,
+    /// only real peers behind every pair of NAT kinds (minutes)
+    #[argh(switch)]
+    matrix: bool,
+    /// write what the pairs of NAT kinds reached, and how soon, into this file
+    #[argh(option)]
+    table: Option<PathBuf>,
+    /// say the names of the scenarios instead of running them
+    #[argh(switch)]
+    list: bool,
     /// take pictures of every page, in both themes and at the widths of a desk and a phone, instead of testing anything
     #[argh(switch)]
     shots: bool,
@@ -119,7 +128,14 @@ fn main() -> ExitCode {
         Command::Peer(peer) => run::peer(peer.dir),
         Command::Test(test) => checks::test(test.filter.as_deref()),
         Command::E2e(e2e) if e2e.shots => checks::shots(e2e.filter.map(PathBuf::from)),
-        Command::E2e(e2e) => checks::e2e(e2e.net, e2e.browser, e2e.filter.as_deref()),
+        Command::E2e(e2e) => checks::e2e(&checks::Chosen {
+            net: e2e.net,
+            browser: e2e.browser,
+            matrix: e2e.matrix,
+            list: e2e.list,
+            table: e2e.table,
+            filter: e2e.filter,
+        }),
         Command::Bench(bench) => checks::bench(bench.name.as_deref()),
         Command::Fuzz(fuzz) => checks::fuzz(fuzz.target.as_deref(), fuzz.seconds),
         Command::Ci(_) => checks::ci(),

@@ -20,11 +20,15 @@ const COMPILER: &[Tool] = &[Tool {
     package: "build-essential",
 }];
 
-/// For the test bed: network namespaces, a proxy, a browser and its driver.
+/// For the test bed: network namespaces, the packet filter, a proxy, a browser and its driver.
 const TEST_BED: &[Tool] = &[
     Tool {
         program: "ip",
         package: "iproute2",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
     },
     Tool {
         program: "unshare",

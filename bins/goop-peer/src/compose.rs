@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
 use goop_identity::files::{self, Privacy};
@@ -25,6 +26,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
@@ -47,7 +49,7 @@ const AGENT: &str = concat!("goop2-rs/", env!("CARGO_PKG_VERSION"));
 /// Anything that keeps it from starting, in words for the person who started it.
 pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     let logs = LogRing::default();
-    logging::start(&logs);
+    let verbose = logging::start(&logs);
     let leave = signals::leave_on_signal().context("signals cannot be received")?;
     let folder = PeerFolder::open(&options.dir)?;
     let config = folder.config().current();
@@ -63,6 +65,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     let (peer, sending) = Peer::start(&folder, &config).await?;
     let carrier = Streams(NetDialer(peer.net.clone()));
     let sending = tokio::spawn(sending.run(carrier, leave.clone()));
+    let (introductions, servers) =
+        Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -73,7 +77,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     };
     let viewer = match sockets {
         Some(sockets) => {
-            let context = peer.viewer_context(&folder, logs, Arc::new(restart));
+            let mut context = peer.viewer_context(&folder, logs, servers, Arc::new(restart));
+            context.verbose = Arc::new(verbose);
             Some(Viewer::new(sockets, context)?)
         }
         None => None,
@@ -82,14 +87,22 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     banner(&folder, &peer, viewer.as_ref());
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
+    let introductions = tokio::spawn(introductions.run(leave.clone()));
     peer.net.go_online();
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
-    // Both end by the same token; what they wait for is bounded.
-    let _ = tokio::time::timeout(LEAVE_WITHIN, async {
-        (serving.await, upkeep.await, sending.await)
-    })
-    .await;
+    // All end by the same token; what they wait for is bounded.
+    let ends = async {
+        (
+            serving.await,
+            upkeep.await,
+            introductions.await,
+            sending.await,
+        )
+    };
+    let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
+    // Nobody asks any more; the log is folded into the file.
+    let _ = tokio::time::timeout(LEAVE_WITHIN, peer.data.database().close()).await;
     peer.pictures.clear();
     Ok(if again.load(Ordering::Relaxed) {
         Ended::ToStartAgain { control_port }
@@ -130,6 +143,7 @@ struct Peer {
     served: Served,
     store: Store,
     places: Places,
+    data: Data,
     net: Net,
     mq: Mq,
     keys_file: PathBuf,
@@ -163,7 +177,9 @@ impl Peer {
             &DATA_FOLDER.to_owned(),
             &CONFIG_FILE.to_owned(),
         ];
-        let hidden = hidden.map(|path| folder.resolve(path));
+        let mut hidden: Vec<_> = hidden.iter().map(|path| folder.resolve(path)).collect();
+        // Nor the database, its log, and what was kept of a damaged one.
+        hidden.extend(goop_data::FILES.map(|name| folder.root().join(name)));
         let opened = Site::open(&site_root, &hidden)
             .and_then(|site| Ok((site, Store::open(&site_root, &folder.root().join(BIN))?)));
         let (site, store) = opened
@@ -173,6 +189,10 @@ impl Peer {
             site,
             avatar: avatar.clone(),
         };
+        let database = Database::open(folder.root())
+            .await
+            .context("the database of the site (data.db) cannot be opened")?;
+        let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
         let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
         let hints = keys.clone();
@@ -185,6 +205,7 @@ impl Peer {
         });
         let protocols = router(
             served.clone(),
+            data.clone(),
             folder.config().clone(),
             keys.clone(),
             mq.clone(),
@@ -197,6 +218,7 @@ impl Peer {
             served,
             store,
             places,
+            data,
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
@@ -215,6 +237,7 @@ impl Peer {
         &self,
         folder: &PeerFolder,
         logs: LogRing,
+        servers: Servers,
         restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Context {
         let changed = self.changed.clone();
@@ -228,6 +251,7 @@ impl Peer {
             places: self.places.clone(),
             folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),
+            servers,
             neighbours: Arc::new(Neighbourhood {
                 visitor: self.visitor.clone(),
                 pictures: self.pictures.clone(),
@@ -237,6 +261,8 @@ impl Peer {
             logs,
             profile_changed: Arc::new(move || changed.send_replace(())),
             restart,
+            open: Arc::new(|url| open::that_detached(url)),
+            verbose: Arc::new(|_| ()),
             metrics: self.metrics.clone(),
             data_folder: folder.root().join(DATA_FOLDER),
             version: VERSION,

@@ -1,26 +1,30 @@
 //! The one place where protocols meet the network: each is a function over a stream, here it gets its id, its limits
-//! and its handler. It is also where goop-site's wishes (`Dialer`, `Keyring`) and the viewer's (`Neighbours`) are
-//! fulfilled by goop-net.
+//! and its handler. It is also where what goop-site and goop-mq need (`Dialer`), sealing (`Keyring`) and the viewer
+//! (`Neighbours`) is fulfilled by goop-net.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::{Data, protocol as data_protocol};
 use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
-use goop_identity::seal::{self, NaclKeys, NaclPublic};
+use goop_identity::seal::{self, Keyring, NaclKeys, NaclPublic};
 use goop_identity::{PeerId, Profile};
 use goop_mq::keys::Plan;
 use goop_mq::topic::Sealing;
 use goop_mq::{Mq, wire as mq_wire};
-use goop_net::{Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content};
+use goop_net::{
+    Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content, diag,
+};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::{
-    DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, avatar, http as site_http,
-    protocol,
+    DialError, Dialer, SiteRequest, VisitError, Visitor, avatar, http as site_http, protocol,
 };
 use goop_viewer::Neighbours;
+
+use crate::VERSION;
 
 /// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
 fn http_limits() -> RouteLimits {
@@ -31,9 +35,17 @@ fn http_limits() -> RouteLimits {
 }
 
 /// Every protocol this peer speaks.
-pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>, mq: Mq) -> Router {
+pub(crate) fn router(
+    served: Served,
+    data: Data,
+    config: ConfigStore,
+    keys: Arc<Keys>,
+    mq: Mq,
+) -> Router {
     let site = served.clone();
     let site_keys = keys.clone();
+    let (diag_keys, started) = (keys.clone(), now_in_words());
+    let data_keys = keys.clone();
     let picture = served.avatar.clone();
     Router::new()
         .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -50,6 +62,15 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>, mq: M
                 end(caller, protocol::PROTOCOL, stream, served.err());
             }
         })
+        .route(StreamProtocol::new(data_protocol::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (data, keys) = (data.clone(), data_keys.clone());
+            async move {
+                // The address a row is signed with is the one the caller announced.
+                let email = keys.email_of(&caller.peer);
+                let served = data_protocol::serve(caller.peer, &email, &mut stream, &data, &*keys).await;
+                end(caller, data_protocol::PROTOCOL, stream, served.err());
+            }
+        })
         .route(StreamProtocol::new(avatar::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
             let (picture, keys) = (picture.clone(), keys.clone());
             async move {
@@ -64,6 +85,17 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>, mq: M
                 end(caller, mq_wire::PROTOCOL, stream, served.err());
             }
         })
+        .route(StreamProtocol::new(diag::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let (net, started) = (diag_keys.net.get().cloned(), started.clone());
+            async move {
+                // The log is left out: a relay is somebody else's machine.
+                let own = diag::Own { has_site: true, started, version: VERSION.to_owned(), ..diag::Own::default() };
+                let relay = net.as_ref().and_then(Net::relay_peer);
+                let diagnose = || net.map(|net| net.diagnosis(own)).unwrap_or_default();
+                let served = diag::serve(caller.peer, &mut stream, relay, diagnose).await;
+                end(caller, diag::PROTOCOL, stream, served.err());
+            }
+        })
         .route(StreamProtocol::new(site_http::PROTOCOL), http_limits(), move |caller: Caller, stream: Stream| {
             let served = served.clone();
             async move {
@@ -72,6 +104,13 @@ pub(crate) fn router(served: Served, config: ConfigStore, keys: Arc<Keys>, mq: M
                 }
             }
         })
+}
+
+/// As `/goop/diag/1.0.0` says when the program started: in UTC where the local time is not to be had.
+fn now_in_words() -> String {
+    let now = time::OffsetDateTime::now_local().unwrap_or_else(|_| time::OffsetDateTime::now_utc());
+    let form = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    now.format(form).unwrap_or_default()
 }
 
 /// Lets go of a served stream: the router closes it, unless it broke off in the middle of an answer.
@@ -111,6 +150,12 @@ impl Keys {
     pub(crate) fn hint(&self, peer: &PeerId) -> Option<String> {
         let row = self.net.get()?.peer(peer)?;
         (!row.public_key.is_empty()).then_some(row.public_key)
+    }
+
+    /// The address a peer announced; empty where it gave none.
+    fn email_of(&self, peer: &PeerId) -> String {
+        let row = self.net.get().and_then(|net| net.peer(peer));
+        row.map(|row| row.email.clone()).unwrap_or_default()
     }
 
     fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {

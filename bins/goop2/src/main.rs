@@ -27,6 +27,7 @@ struct Args {
 #[argh(subcommand)]
 enum Command {
     Peer(PeerCommand),
+    Rendezvous(RendezvousCommand),
     Doctor(DoctorCommand),
     Backup(BackupCommand),
     Restore(RestoreCommand),
@@ -42,6 +43,15 @@ struct PeerCommand {
     /// do not start the viewer (the pages and the HTTP API)
     #[argh(switch)]
     no_viewer: bool,
+}
+
+/// Run a rendezvous server until Ctrl-C: peers find each other over it across the internet.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "rendezvous")]
+struct RendezvousCommand {
+    /// the folder of its settings and state; it and its `goop.json` are made when they are missing
+    #[argh(positional)]
+    dir: Option<PathBuf>,
 }
 
 /// Say in words what works from here: folder, keys, ports, network, names.
@@ -130,6 +140,10 @@ fn obey(args: Args) -> ExitCode {
             goop_peer::run_to_exit(&Options { dir, viewer })
         }
         Some(Command::Peer(_)) => missing_directory("peer"),
+        Some(Command::Rendezvous(RendezvousCommand { dir: Some(dir) })) => {
+            goop_rendezvous_server::run_to_exit(&dir)
+        }
+        Some(Command::Rendezvous(_)) => missing_directory("rendezvous"),
         Some(Command::Doctor(DoctorCommand { dir: Some(dir) })) => doctor::run(&dir),
         Some(Command::Doctor(_)) => missing_directory("doctor"),
         Some(Command::Backup(BackupCommand { dir, file, keys })) => {
@@ -169,7 +183,10 @@ fn answer(given: &[String], exit: &EarlyExit) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match given.first() {
-        Some(first) if !first.starts_with('-') && !["peer", "doctor"].contains(&first.as_str()) => {
+        Some(first)
+            if !first.starts_with('-')
+                && !["peer", "rendezvous", "doctor"].contains(&first.as_str()) =>
+        {
             println!("{}", help());
             eprintln!("Error: unknown command '{first}'");
             ExitCode::FAILURE
@@ -202,6 +219,10 @@ mod tests {
                 ..
             }) => format!("doctor {:?}", doctor.dir),
             Ok(Args {
+                command: Some(Command::Rendezvous(rendezvous)),
+                ..
+            }) => format!("rendezvous {:?}", rendezvous.dir),
+            Ok(Args {
                 command: Some(Command::Backup(backup)),
                 ..
             }) => format!(
@@ -226,6 +247,8 @@ mod tests {
         check("--dir site", "peer Some(\"site\") viewer=true");
         check("peer --no-viewer site", "peer Some(\"site\") viewer=false");
         check("peer", "peer None viewer=true");
+        check("rendezvous site", "rendezvous Some(\"site\")");
+        check("rendezvous", "rendezvous None");
         check("doctor site", "doctor Some(\"site\")");
         check("backup me b.zip", "backup \"me\" \"b.zip\" keys=false");
         check(

@@ -1,11 +1,15 @@
 //! Which addresses are told to others, and which of theirs are believed (network.md 4.3, 4.4).
 
+mod relayed;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use goop_identity::PeerId;
 use goop_identity::presence::{MAX_ADDR, MAX_ADDRS};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+
+pub use relayed::{Circuit, MAX_CIRCUITS, for_dialling, is_relayed};
 
 /// Where a host listens and dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,12 @@ impl Vicinity {
         addrs
     }
 
+    /// Whether others anywhere may know us by `addr`.
+    #[must_use]
+    pub fn is_public(&self, addr: &Multiaddr) -> bool {
+        self.plausible(addr) && ip_of(addr).is_some_and(|ip| is_machine(ip) && !is_private(ip))
+    }
+
     /// The addresses of `peer` that are worth dialling, from the texts it sent: plausible ones, each once, at most
     /// [`MAX_ADDRS`]. With `/p2p/` at the end they must name that peer.
     #[must_use]
@@ -130,12 +140,30 @@ impl Vicinity {
     }
 }
 
-fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
+pub(crate) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
     match addr.iter().next()? {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
     }
+}
+
+/// Everything that is told to others (network.md 4.1): ways through a relay first, because for many they are the only
+/// ones, then where we are seen from outside, then where we listen; bounded as presence bounds them.
+#[must_use]
+pub fn told(
+    circuits: &[Multiaddr],
+    outside: &[Multiaddr],
+    listening: &[Multiaddr],
+) -> Vec<Multiaddr> {
+    let mut told: Vec<Multiaddr> = Vec::new();
+    for addr in circuits.iter().chain(outside).chain(listening) {
+        if !told.contains(addr) && addr.to_string().len() <= MAX_ADDR {
+            told.push(addr.clone());
+        }
+    }
+    told.truncate(MAX_ADDRS);
+    told
 }
 
 /// Whether what follows the IP address is a transport we speak, with a port, and nothing else.
@@ -168,7 +196,7 @@ fn is_machine(ip: IpAddr) -> bool {
 }
 
 /// Whether an address means something only within a network (network.md 4.3).
-fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || is_shared(ip),
         IpAddr::V6(ip) => is_unique_local(ip),
@@ -190,6 +218,14 @@ fn is_tcp(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| matches!(part, Protocol::Tcp(_)))
 }
 
+/// TCP and nothing around it, with or without the peer at its end.
+pub(crate) fn is_plain_tcp(addr: &Multiaddr) -> bool {
+    matches!(
+        without_peer(addr.clone()).iter().last(),
+        Some(Protocol::Tcp(_))
+    )
+}
+
 /// An address without the `/p2p/<peer>` at its end.
 #[must_use]
 pub fn without_peer(mut addr: Multiaddr) -> Multiaddr {
@@ -197,12 +233,6 @@ pub fn without_peer(mut addr: Multiaddr) -> Multiaddr {
         addr.pop();
     }
     addr
-}
-
-/// Whether a connection runs over a relay.
-#[must_use]
-pub fn is_relayed(addr: &Multiaddr) -> bool {
-    addr.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ pub struct NetConfig {
     pub grace: Duration,
     /// What identify says about this program.
     pub agent: String,
+    /// Ask the router for a port (PCP, NAT-PMP) once a rendezvous or a relay is in use: who stays on its LAN opens
+    /// nothing to the internet. Never on the loopback.
+    pub port_mapping: bool,
     /// File of the peers known between runs; `None` keeps nothing.
     pub peer_file: Option<PathBuf>,
 }
@@ -98,6 +101,7 @@ impl NetConfig {
             heartbeat: Duration::from_secs(5),
             grace: Duration::from_secs(15 * 60),
             agent: concat!("goop-net/", env!("CARGO_PKG_VERSION")).to_owned(),
+            port_mapping: true,
             peer_file: None,
         }
     }

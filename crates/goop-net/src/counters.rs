@@ -30,5 +30,16 @@ pub(crate) fn describe() {
         "goop_net_presence_refused",
         "Presence records that were malformed or signed by somebody else"
     );
+    describe_counter!(
+        "goop_net_relay_reservations",
+        "Reservations we asked a relay for"
+    );
+    describe_counter!(
+        "goop_net_circuits_out",
+        "Dials through a relay that were started"
+    );
+    describe_counter!("goop_net_circuits_in", "Calls through a relay we took");
+    describe_counter!("goop_net_punches", "Holes that were tried");
+    describe_counter!("goop_net_punched", "Direct connections that came of it");
     describe_counter!("goop_net_presence_out", "Presence records we published");
 }

@@ -5,13 +5,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, StreamProtocol};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::PeerId;
 use crate::links::Link;
+use crate::relay::RelayInfo;
 use crate::topology::go_duration;
 
 /// The protocol id.
@@ -152,10 +153,6 @@ pub struct Own {
     pub logs: Vec<String>,
     /// When the program started, `YYYY-MM-DD HH:MM:SS` in local time.
     pub started: String,
-    /// Silence after which others are taken for offline.
-    pub presence_ttl: Duration,
-    /// Protocols that are answered.
-    pub protocols: Vec<String>,
     /// Version of the program.
     pub version: String,
 }
@@ -283,31 +280,82 @@ fn in_go(name: &str) -> &str {
     }
 }
 
+/// What the host knows of itself.
+pub(crate) struct HostView<'a> {
+    pub(crate) me: PeerId,
+    pub(crate) started: Instant,
+    pub(crate) listening: &'a [Multiaddr],
+    /// Where it says it is; nothing before it says something.
+    pub(crate) published: &'a [String],
+    pub(crate) ttl: Duration,
+    pub(crate) protocols: &'a [StreamProtocol],
+    /// The relay in use, and whether others reach us through it.
+    pub(crate) relay: &'a (Option<RelayInfo>, bool),
+}
+
+/// A short duration as Go writes it: `500ms`, `5s`.
+fn go_millis(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{}ms", duration.as_millis())
+    } else {
+        go_duration(duration)
+    }
+}
+
 /// Puts the document together.
-pub(crate) fn draw(
-    me: PeerId,
-    own: Own,
-    started: Instant,
-    listening: &[Multiaddr],
-    links: &[(PeerId, Vec<Link>)],
-) -> Diagnosis {
+pub(crate) fn draw(own: Own, host: &HostView<'_>, links: &[(PeerId, Vec<Link>)]) -> Diagnosis {
     let now = Instant::now();
+    let HostView {
+        me,
+        started,
+        listening,
+        published,
+        ttl,
+        protocols,
+        relay,
+    } = host;
+    let (relay, has_circuit) = &**relay;
+    let is_relay = |peer: &PeerId| relay.as_ref().is_some_and(|relay| relay.peer == *peer);
     let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
     let details = links.iter().flat_map(|(peer, links)| {
         links.iter().map(|link| ConnectionDetail {
             addr: crate::address::without_peer(link.addr.clone()).to_string(),
             age: go_duration(now.saturating_duration_since(link.since)),
             dir: if link.outbound { "outbound" } else { "inbound" }.to_owned(),
-            is_relay: false,
+            is_relay: is_relay(peer),
             peer_id: peer.to_base58(),
             streams: link.streams() as u64,
         })
     });
+    let details: Vec<ConnectionDetail> = details.collect();
+    let to_relay = details.iter().filter(|detail| detail.is_relay).cloned();
+    let relay_conn_details: Vec<ConnectionDetail> = to_relay
+        .map(|detail| ConnectionDetail {
+            is_relay: false,
+            peer_id: String::new(),
+            ..detail
+        })
+        .collect();
+    let texts = |relay: &RelayInfo| relay.addrs.iter().map(ToString::to_string).collect();
     Diagnosis {
-        addrs: (!listening.is_empty()).then(|| listening.clone()),
+        addrs: (!published.is_empty()).then(|| published.to_vec()),
         arch: in_go(std::env::consts::ARCH).to_owned(),
-        connected_peer_details: details.collect(),
+        connected_peer_details: details,
         connected_peers: links.len() as u64,
+        has_circuit: *has_circuit,
+        relay_config: relay.as_ref().map(|relay| RelayConfig {
+            addrs: texts(relay),
+            peer_id: relay.peer.to_base58(),
+        }),
+        relay_conns: relay_conn_details.len() as u64,
+        relay_conn_details,
+        relay_peerstore_addrs: relay.as_ref().map(texts).unwrap_or_default(),
+        relay_timing: relay.as_ref().map(|relay| RelayTiming {
+            cleanup_delay: go_millis(relay.timings.cleanup_delay),
+            connect_timeout: go_millis(relay.timings.connect_timeout),
+            poll_deadline: go_millis(relay.timings.poll_deadline),
+            recovery_grace: go_millis(relay.timings.recovery_grace),
+        }),
         go_version: format!("rust, goop2 {}", own.version),
         has_site: own.has_site,
         listen_addrs: listening,
@@ -316,10 +364,10 @@ pub(crate) fn draw(
             .map_or(0, |runtime| runtime.metrics().num_alive_tasks() as u64),
         os: in_go(std::env::consts::OS).to_owned(),
         peer_id: me.to_base58(),
-        presence_ttl: go_duration(own.presence_ttl),
-        protocols: own.protocols,
+        presence_ttl: go_duration(*ttl),
+        protocols: protocols.iter().map(ToString::to_string).collect(),
         started: own.started,
-        uptime: go_duration(now.saturating_duration_since(started)),
+        uptime: go_duration(now.saturating_duration_since(*started)),
         ..Diagnosis::default()
     }
 }

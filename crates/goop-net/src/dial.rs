@@ -22,6 +22,9 @@ pub const MAX_DIALLING: usize = 32;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// … and the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest while the peer is connected through a relay: it cannot be reached directly from here, and only a change
+/// of its network or ours makes that different.
+const LONGEST_PAUSE_RELAYED: Duration = Duration::from_secs(300);
 /// A peer that announces ever new addresses ends its pause no more often than this: it could make us knock at doors
 /// that it chooses.
 const NEW_ADDRESS_PAUSE: Duration = Duration::from_secs(5);
@@ -44,6 +47,8 @@ struct Plan {
     /// The last dial began.
     dialled: Option<Instant>,
     wanted_until: Instant,
+    /// It is connected through a relay.
+    relayed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +114,7 @@ impl DialPlan {
             heard: now,
             dialled: None,
             wanted_until: now,
+            relayed: false,
         });
         plan.heard = now;
         plan.wanted_until = plan.wanted_until.max(now + wanted.min(LONGEST_WANTED));
@@ -254,6 +260,31 @@ impl DialPlan {
         self.pause(peer, now);
     }
 
+    /// Whether the peer is connected through a relay. It is dialled directly all the same, only less often.
+    pub fn set_relayed(&mut self, peer: &PeerId, relayed: bool) {
+        if let Some(plan) = self.peers.get_mut(peer) {
+            plan.relayed = relayed;
+        }
+    }
+
+    /// The peer dials us now, somebody says: a pause ends, but no more often than for a new address.
+    pub fn hint(&mut self, peer: &PeerId, now: Instant) {
+        let Some(plan) = self.peers.get(peer) else {
+            return;
+        };
+        if let State::Idle { not_before } = plan.state {
+            let soon = plan
+                .dialled
+                .map_or(now, |last| now.max(last + NEW_ADDRESS_PAUSE));
+            self.enter(
+                peer,
+                State::Idle {
+                    not_before: not_before.min(soon),
+                },
+            );
+        }
+    }
+
     /// A dial failed: wait longer each time.
     pub fn failed(&mut self, peer: &PeerId, now: Instant) {
         if self.is_dialling(peer) {
@@ -265,9 +296,14 @@ impl DialPlan {
         let Some(plan) = self.peers.get_mut(peer) else {
             return;
         };
+        let longest = if plan.relayed {
+            LONGEST_PAUSE_RELAYED
+        } else {
+            LONGEST_PAUSE
+        };
         let pause = FIRST_PAUSE
-            .saturating_mul(1 << plan.failures.min(7))
-            .min(LONGEST_PAUSE);
+            .saturating_mul(1 << plan.failures.min(10))
+            .min(longest);
         plan.failures = plan.failures.saturating_add(1);
         // Jitter, so that two sides do not fail in step.
         let not_before = now + pause.mul_f64(self.rng.random_range(0.75..1.25));

@@ -2,14 +2,20 @@
 //! is put into the values ([`PeerTable`], [`DialPlan`], [`Announcer`], [`Gate`], [`Probes`]) and what they answer is
 //! done.
 
+mod addresses;
 mod dialling;
 mod events;
+mod mapping;
 mod probing;
+mod punching;
+mod relaying;
+mod routes;
 mod saving;
 mod swarm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod websocket;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,26 +24,36 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::StreamExt;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, Swarm};
+use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::PeerId;
 use crate::address::{self, Reach, Vicinity};
+use crate::circuit::transport::{self, Circuits};
 use crate::config::{Discovery, Listen, LocalProfile, NetConfig, NetError};
 use crate::dial::DialPlan;
 use crate::directory::Directory;
+use crate::fallback::Fallback;
 use crate::links::{Links, OpenError, Opener};
 use crate::mdns::codec::Service;
 use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
 use crate::net::{FavoriteError, PeerEvent};
+use crate::observed::Observed;
 use crate::presence::{Announcer, Gate};
 use crate::reach::Probes;
+use crate::relay::{RelayInfo, RelayPlan, RelayState};
 use crate::router::{Router, Serving};
 use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 
+use goop_identity::presence::PresenceMessage;
+
+use addresses::Candidates;
+use mapping::Mapping;
+use punching::Punching;
+use routes::View;
 use saving::Saving;
 use swarm::Behaviour;
 
@@ -65,6 +81,14 @@ pub(crate) enum Command {
     AddAddrs(PeerId, Vec<Multiaddr>),
     Grace(Duration),
     SayOffline,
+    /// The relay to use.
+    Relay(Option<RelayInfo>),
+    /// The relay asks us to be reachable again.
+    Pulse,
+    /// A rendezvous passed a record on.
+    Heard(Box<PresenceMessage>),
+    /// It was agreed to dial a peer at these addresses now.
+    Punch(PeerId, Vec<Multiaddr>),
     /// Answered when everything before it is done and shown.
     Sync(oneshot::Sender<()>),
     Shutdown,
@@ -87,6 +111,12 @@ pub(crate) struct Shared {
     pub(crate) rows: watch::Receiver<Arc<Vec<PeerRow>>>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     pub(crate) mdns: Option<watch::Receiver<MdnsHealth>>,
+    pub(crate) relay_state: watch::Receiver<RelayState>,
+    /// The relay in use, and whether others reach us through it.
+    pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
+    pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
+    pub(crate) ttl: Duration,
+    pub(crate) protocols: Arc<[StreamProtocol]>,
 }
 
 pub(crate) struct Host {
@@ -115,7 +145,27 @@ pub(crate) struct Host {
     /// Connections that missed a ping.
     silent: HashSet<ConnectionId>,
     saving: Saving,
-    /// What others are told that we listen on.
+    relay: RelayPlan,
+    reserving: JoinSet<relaying::Answer>,
+    relay_peer: watch::Sender<Option<PeerId>>,
+    relay_state: watch::Sender<RelayState>,
+    relay_info: watch::Sender<(Option<RelayInfo>, bool)>,
+    fallback: Fallback,
+    /// Dials through relays that are under way.
+    circuit_dials: HashMap<ConnectionId, PeerId>,
+    /// Relays of others, which are left when nothing runs through them.
+    foreign_relays: HashMap<PeerId, Instant>,
+    punching: Punching,
+    observed: Observed,
+    mapping: Mapping,
+    /// Where we may be met when a hole is punched.
+    candidates: watch::Sender<Candidates>,
+    /// The connection by which the relay is to see our TCP port, until it said what it sees.
+    looking: Option<ConnectionId>,
+    own_record: watch::Sender<Option<PresenceMessage>>,
+    /// Where we listen, as far as others can do something with it.
+    own_addrs: Vec<Multiaddr>,
+    /// What others are told about where we are.
     published: Vec<Multiaddr>,
     listening: watch::Sender<Vec<Multiaddr>>,
     rows: watch::Sender<Arc<Vec<PeerRow>>>,
@@ -143,10 +193,31 @@ impl Host {
                 Some(Service::of_tag(tag).map_err(|error| NetError::Setting(error.to_string()))?)
             }
         };
-        let serving = router.start();
         let links = Arc::new(Links::default());
+        let opener = Opener {
+            me,
+            links: links.clone(),
+            commands: commands.clone(),
+        };
+        let (arrivals, arrived) = mpsc::channel(transport::QUEUE);
+        let (relay_peer, relay_seen) = watch::channel(None);
+        let (relay_state, relay_state_seen) = watch::channel(RelayState::default());
+        let (relay_info, relay_info_seen) = watch::channel((None, false));
+        let (candidates, candidates_seen) = watch::channel(Candidates::default());
+        let (own_record, own_record_seen) = watch::channel(None);
+        let view = View {
+            commands: commands.clone(),
+            links: links.clone(),
+            arrivals,
+            relay: relay_seen,
+            relay_state: relay_state_seen.clone(),
+            candidates: candidates_seen,
+        };
+        let serving = routes::add(router, &view).start();
+        let circuits = Circuits::new(opener, arrived);
         let topic = IdentTopic::new(config.topic.clone());
-        let mut swarm = swarm::build(&config, serving.clone(), links.clone(), &topic).await?;
+        let mut swarm =
+            swarm::build(&config, serving.clone(), links.clone(), circuits, &topic).await?;
         swarm::listen(&mut swarm, &config)?;
         let now = Instant::now();
         let mdns = service.map(|service| MdnsTask::start(Agent::new(service, me, now)));
@@ -161,6 +232,15 @@ impl Host {
             rows: rows_seen,
             events: events.clone(),
             mdns: mdns.as_ref().map(MdnsTask::health),
+            relay_state: relay_state_seen,
+            relay_info: relay_info_seen,
+            own_record: own_record_seen,
+            ttl: config.ttl,
+            protocols: serving.protocols().clone(),
+        };
+        let reach = match config.listen {
+            Listen::Lan { .. } => Reach::Network,
+            Listen::Loopback { .. } => Reach::Loopback,
         };
         let directory = config.peer_file.as_deref().map(Directory::at);
         let known = directory.as_ref().map(Directory::load).unwrap_or_default();
@@ -173,10 +253,7 @@ impl Host {
             inbox,
             say: said,
             topic,
-            vicinity: Vicinity::new(match config.listen {
-                Listen::Lan { .. } => Reach::Network,
-                Listen::Loopback { .. } => Reach::Loopback,
-            }),
+            vicinity: Vicinity::new(reach),
             mdns,
             table: PeerTable::new(Lifetimes {
                 ttl: config.ttl,
@@ -192,6 +269,21 @@ impl Host {
             doubted: JoinSet::new(),
             silent: HashSet::new(),
             saving: Saving::new(directory),
+            relay: RelayPlan::new(reach, now),
+            reserving: JoinSet::new(),
+            relay_peer,
+            relay_state,
+            relay_info,
+            fallback: Fallback::new(),
+            circuit_dials: HashMap::new(),
+            foreign_relays: HashMap::new(),
+            punching: Punching::new(now),
+            observed: Observed::default(),
+            mapping: Mapping::new(config.port_mapping && reach == Reach::Network),
+            candidates,
+            looking: None,
+            own_record,
+            own_addrs: Vec::new(),
             published: Vec::new(),
             listening,
             rows,
@@ -243,8 +335,11 @@ impl Host {
                 Ok(()) = self.say.changed() => self.heed(),
                 sighting = next_sighting(self.mdns.as_mut()) => self.on_sighting(sighting),
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
+                Some(answered) = self.reserving.join_next() => self.on_reserve_task(answered),
+                Some(agreed) = self.punching.next() => self.on_agreed(agreed),
                 Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
                 () = self.saving.finished() => {}
+                Some(answered) = self.mapping.next() => self.on_mapping(answered),
                 () = &mut sleep => self.tick(Instant::now()),
             }
         }
@@ -258,6 +353,10 @@ impl Host {
             self.presence.next_wake(),
             self.probes.next_wake(),
             self.saving.next_wake(),
+            self.relay.next_wake(),
+            self.fallback.next_wake(),
+            self.punching.sweep_at,
+            self.mapping.try_at,
             self.stale.then_some(self.show_at),
         ];
         wakes
@@ -273,8 +372,17 @@ impl Host {
         while let Some(peer) = self.dials.next_due(now) {
             self.dial(peer);
         }
+        while let Some(peer) = self.fallback.next_due(now) {
+            self.dial_through_relay(peer);
+        }
+        if self.relay.next_wake().is_some_and(|at| at <= now) {
+            self.relay.tick(now);
+            self.settle_relay(now);
+        }
+        self.sweep(now);
+        self.map_port(now);
         if let Some(record) = self.presence.tick(now, unix_millis()) {
-            self.send_record(&record);
+            self.send_record(record);
             self.show_quietly();
         }
         for peer in self.probes.tick(now) {
@@ -300,11 +408,21 @@ impl Host {
                 }
             }
             Command::AddAddrs(peer, addrs) => {
-                let addrs = addrs.into_iter().map(address::without_peer).collect();
+                let circuits = addrs.iter().filter_map(address::Circuit::parse).collect();
+                self.fallback.learn(peer, circuits, now);
+                let direct = addrs.into_iter().filter(|addr| !address::is_relayed(addr));
+                let addrs = direct.map(address::without_peer).collect();
                 self.dials.learn(peer, addrs, WANTED, now);
             }
             Command::Grace(grace) => self.table.set_grace(grace),
             Command::SayOffline => self.publish_offline(),
+            Command::Relay(info) => self.set_relay(info),
+            Command::Pulse => {
+                self.relay.pulse(now);
+                self.settle_relay(now);
+            }
+            Command::Heard(message) => self.on_rendezvous(*message),
+            Command::Punch(peer, addrs) => self.punch(peer, addrs, false),
             Command::Sync(reply) => {
                 self.show();
                 let _ = reply.send(());
@@ -349,6 +467,7 @@ impl Host {
                 }
                 TableChange::Gone(peer) => {
                     self.dials.forget(&peer);
+                    self.fallback.forget(&peer);
                     PeerEvent::Gone(peer)
                 }
                 TableChange::Changed(peer) => match self.table.get(&peer) {
@@ -396,40 +515,6 @@ impl Host {
         }
     }
 
-    /// The addresses we listen on changed: tell discovery, presence, and by identify whoever is connected.
-    fn refresh_listening(&mut self) {
-        let addrs: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        self.vicinity.look_around(&addrs);
-        let published = self.vicinity.published(&addrs);
-        self.listening.send_replace(addrs);
-        if published == self.published {
-            return;
-        }
-        for gone in self
-            .published
-            .iter()
-            .filter(|addr| !published.contains(addr))
-        {
-            self.swarm.remove_external_address(gone);
-        }
-        for new in published
-            .iter()
-            .filter(|addr| !self.published.contains(addr))
-        {
-            self.swarm.add_external_address(new.clone());
-        }
-        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        self.swarm.behaviour_mut().identify.push(connected);
-        if let Some(mdns) = &self.mdns {
-            mdns.set_addrs(published.clone());
-        }
-        self.presence.set_addrs(
-            published.iter().map(ToString::to_string).collect(),
-            Instant::now(),
-        );
-        self.published = published;
-    }
-
     /// The way out: `offline` first, while there are connections to say it on.
     async fn leave(mut self) {
         self.publish_offline();
@@ -438,6 +523,8 @@ impl Host {
         }
         self.probing.shutdown().await;
         self.doubted.shutdown().await;
+        self.reserving.shutdown().await;
+        self.punching.shutdown().await;
         let begun = tokio::time::Instant::now();
         let mdns = self.mdns.take();
         let goodbye = async {
@@ -448,6 +535,9 @@ impl Host {
         let rows = Arc::new(self.table.rows());
         tokio::join!(
             goodbye,
+            async {
+                let _ = timeout_at(begun + LAST_WORDS, self.mapping.give_back()).await;
+            },
             self.saving.flush(|| rows),
             self.serving.shutdown(),
             async {

@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// `None` when the connection ended before a stream came.
-    async fn open(
+    pub(crate) async fn open(
         &self,
         protocols: Arc<[StreamProtocol]>,
     ) -> Option<Result<(StreamProtocol, Stream), OpenError>> {
@@ -207,6 +207,51 @@ impl Links {
         self.read()
             .get(peer)
             .is_some_and(|connected| connected.links.iter().any(|link| !link.relayed))
+    }
+
+    /// Whether we dialled a connection; `None` for one through a relay, or that is not there any more.
+    pub(crate) fn is_outbound_direct(&self, peer: &PeerId, id: ConnectionId) -> Option<bool> {
+        let peers = self.read();
+        let mut links = peers.get(peer)?.links.iter();
+        let link = links.find(|link| link.id == id && !link.relayed)?;
+        Some(link.outbound)
+    }
+
+    /// Where a peer is that is connected without a relay.
+    pub(crate) fn direct_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
+        let peers = self.read();
+        let direct = peers.get(peer)?.links.iter().find(|link| !link.relayed)?;
+        Some(crate::address::without_peer(direct.addr.clone()))
+    }
+
+    /// Where every connection of a peer that runs through no relay goes.
+    pub(crate) fn direct_addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let peers = self.read();
+        let links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links
+            .filter(|link| !link.relayed)
+            .map(|link| link.addr.clone())
+            .collect()
+    }
+
+    /// Since when there is a direct connection.
+    pub(crate) fn oldest_direct(&self, peer: &PeerId) -> Option<Instant> {
+        let peers = self.read();
+        let direct = peers.get(peer)?.links.iter().filter(|link| !link.relayed);
+        direct.map(|link| link.since).min()
+    }
+
+    /// The connections of a peer through relays.
+    pub(crate) fn relayed(&self, peer: &PeerId) -> Vec<Link> {
+        let peers = self.read();
+        let links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links.filter(|link| link.relayed).cloned().collect()
     }
 
     /// Whether any stream of a routed protocol is open.

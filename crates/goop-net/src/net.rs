@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use goop_identity::presence::PresenceMessage;
 use libp2p::{Multiaddr, StreamProtocol};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -11,10 +12,11 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::PeerId;
 use crate::config::{LocalProfile, NetConfig, NetError};
 use crate::content;
-use crate::diag::{self, Diagnosis};
+use crate::diag::{self, Diagnosis, HostView};
 use crate::host::{Command, Host, Shared};
 use crate::links::{OpenError, Opener};
 use crate::mdns::socket::MdnsHealth;
+use crate::relay::{RelayInfo, RelayState};
 use crate::router::Router;
 use crate::stream::Stream;
 use crate::table::PeerRow;
@@ -165,6 +167,39 @@ impl Net {
         self.send(Command::SayOffline).await;
     }
 
+    /// The relay to use from here on. It may come at any time, change, or go; one without an address that can be dialled
+    /// is none.
+    pub async fn set_relay(&self, relay: Option<RelayInfo>) {
+        self.send(Command::Relay(relay)).await;
+    }
+
+    /// How it stands with the relay.
+    #[must_use]
+    pub fn relay_state(&self) -> watch::Receiver<RelayState> {
+        self.inner.shared.relay_state.clone()
+    }
+
+    /// The relay in use. It alone may ask for `/goop/diag/1.0.0`.
+    #[must_use]
+    pub fn relay_peer(&self) -> Option<PeerId> {
+        let relay = self.inner.shared.relay_info.borrow();
+        relay.0.as_ref().map(|info| info.peer)
+    }
+
+    /// A record that a rendezvous passed on. What counts of it is decided here: our own is ignored, one that claims a
+    /// signature must have it, and nobody may say too much.
+    pub async fn heard_from_rendezvous(&self, message: PresenceMessage) {
+        self.send(Command::Heard(Box::new(message))).await;
+    }
+
+    /// What we say about ourselves, for every rendezvous; it changes whenever a record is due: at heartbeats, when the
+    /// profile or the addresses change, and at the end. `None` before the first. The token for the rendezvous, the
+    /// public key and the signature are for its client to add.
+    #[must_use]
+    pub fn own_record(&self) -> watch::Receiver<Option<PresenceMessage>> {
+        self.inner.shared.own_record.clone()
+    }
+
     /// Every known peer, by id.
     #[must_use]
     pub fn peers(&self) -> Arc<Vec<PeerRow>> {
@@ -260,6 +295,7 @@ impl Net {
             shared.me,
             &say.profile,
             shared.started,
+            &shared.relay_info.borrow(),
             &self.inner.opener.links.snapshot(),
             &self.peers(),
         )
@@ -269,13 +305,19 @@ impl Net {
     #[must_use]
     pub fn diagnosis(&self, own: diag::Own) -> Diagnosis {
         let shared = &self.inner.shared;
-        diag::draw(
-            shared.me,
-            own,
-            shared.started,
-            &self.listen_addrs(),
-            &self.inner.opener.links.snapshot(),
-        )
+        let told = shared.own_record.borrow();
+        let listening = self.listen_addrs();
+        let texts: Vec<String> = listening.iter().map(ToString::to_string).collect();
+        let host = HostView {
+            me: shared.me,
+            started: shared.started,
+            listening: &listening,
+            published: told.as_ref().map_or(&texts, |told| &told.addrs),
+            ttl: shared.ttl,
+            protocols: &shared.protocols,
+            relay: &shared.relay_info.borrow(),
+        };
+        diag::draw(own, &host, &self.inner.opener.links.snapshot())
     }
 
     async fn send(&self, command: Command) {

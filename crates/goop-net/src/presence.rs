@@ -182,6 +182,12 @@ pub enum Refused {
     /// Only a rendezvous may send hints.
     #[error("hints come from a rendezvous only")]
     Hint,
+    /// It is a hint for somebody else.
+    #[error("the hint is for somebody else")]
+    NotForUs,
+    /// It claims a signature that is none.
+    #[error("the signature of the record is wrong")]
+    Forged,
     /// It cannot be read.
     #[error(transparent)]
     Unreadable(#[from] PresenceError),
@@ -231,6 +237,37 @@ impl Gate {
         match message.kind {
             PresenceKind::Online | PresenceKind::Update | PresenceKind::Offline => Ok(message),
             PresenceKind::Punch => Err(Refused::Hint),
+        }
+    }
+
+    /// Takes a record that a rendezvous passed on. Nobody's signature stands for it but the one our own programs put
+    /// into the record: who signed once is not believed without (`signed_before`). What a rendezvous says of its own
+    /// accord, hints and that a peer left, cannot be signed.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn admit_passed_on(
+        &mut self,
+        message: PresenceMessage,
+        signed_before: bool,
+        now: Instant,
+    ) -> Result<PresenceMessage, Refused> {
+        if message.peer == self.me {
+            return Err(Refused::Own);
+        }
+        if !self.count(message.peer, now) {
+            return Err(Refused::TooMany);
+        }
+        match message.kind {
+            PresenceKind::Punch if message.target != Some(self.me) => Err(Refused::NotForUs),
+            PresenceKind::Punch => Ok(message),
+            _ if message.signature.is_some() && !message.is_signed() => Err(Refused::Forged),
+            PresenceKind::Online | PresenceKind::Update
+                if signed_before && message.signature.is_none() =>
+            {
+                Err(Refused::Unsigned)
+            }
+            _ => Ok(message),
         }
     }
 

@@ -118,6 +118,8 @@ struct Entry {
     offline: Option<Instant>,
     /// When its goodbye came, and what that one says is the time.
     goodbye: Option<(Instant, i64)>,
+    /// A rendezvous passed on a record that the peer itself had signed.
+    signed: bool,
     failures: u32,
     last_failure: Option<Instant>,
     /// Its entry in the deadlines.
@@ -132,6 +134,7 @@ impl Entry {
             seen: now,
             offline: Some(now),
             goodbye: None,
+            signed: false,
             failures: 0,
             last_failure: None,
             due: None,
@@ -247,6 +250,8 @@ impl PeerTable {
         entry.seen = now;
         entry.row.offline_since = None;
         entry.row.last_seen = wall;
+        // The gate looked at the signature.
+        entry.signed |= source == Source::Rendezvous && message.signature.is_some();
         let changed = update(&mut entry.row, message, source);
         self.settle(&id);
         changes.push(if changed || came_back || is_new {
@@ -351,6 +356,12 @@ impl PeerTable {
     #[must_use]
     pub fn get(&self, id: &PeerId) -> Option<&PeerRow> {
         self.entries.get(id).map(|entry| &entry.row)
+    }
+
+    /// Whether a rendezvous ever passed on a record that this peer itself had signed.
+    #[must_use]
+    pub fn is_signed(&self, id: &PeerId) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.signed)
     }
 
     /// How many peers are known.

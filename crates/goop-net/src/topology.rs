@@ -10,7 +10,11 @@ use crate::PeerId;
 use crate::address::without_peer;
 use crate::config::LocalProfile;
 use crate::links::Link;
+use crate::relay::RelayInfo;
 use crate::table::PeerRow;
+
+/// What a relay is called: it has no name of its own (network.md 5.5).
+const RELAY_LABEL: &str = "Relay";
 
 /// The whole picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,28 +103,35 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Puts the picture together. `rows` are in the order of their ids, and so are `links`.
+/// Puts the picture together. `rows` are in the order of their ids, and so are `links`. `relay` comes with whether
+/// others reach us through it.
 pub(crate) fn draw(
     me: PeerId,
     profile: &LocalProfile,
     started: Instant,
+    relay: &(Option<RelayInfo>, bool),
     links: &[(PeerId, Vec<Link>)],
     rows: &[PeerRow],
 ) -> Topology {
     let now = Instant::now();
     let by_id: HashMap<PeerId, &PeerRow> = rows.iter().map(|row| (row.id, row)).collect();
+    let (relay, has_circuit) = relay;
+    let is_relay = |peer: &PeerId| relay.as_ref().is_some_and(|relay| relay.peer == *peer);
+    let links: Vec<_> = links.iter().filter(|(peer, _)| !is_relay(peer)).collect();
     let linked: HashSet<PeerId> = links.iter().map(|(peer, _)| *peer).collect();
     let connected = links.iter().filter_map(|(peer, links)| {
         Neighbour::connected(*peer, by_id.get(peer).copied(), links, now)
     });
-    let known = rows.iter().filter(|row| !linked.contains(&row.id));
+    let known = rows
+        .iter()
+        .filter(|row| !linked.contains(&row.id) && !is_relay(&row.id));
     let peers: Vec<Neighbour> = connected
         .chain(known.map(|row| Neighbour::away(row.id, Some(row))))
         .collect();
     let own = Own {
         id: me.to_base58(),
         label: profile.label.clone(),
-        has_circuit: false,
+        has_circuit: *has_circuit,
         connected_peers: links.len(),
         streams: peers.iter().map(|peer| peer.streams).sum(),
         uptime: go_duration(now.saturating_duration_since(started)),
@@ -128,7 +139,15 @@ pub(crate) fn draw(
     };
     Topology {
         own,
-        relay: None,
+        relay: relay.as_ref().map(|relay| Relay {
+            id: relay.peer.to_base58(),
+            label: RELAY_LABEL.to_owned(),
+            addr: relay
+                .addrs
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }),
         peers: (!peers.is_empty()).then_some(peers),
     }
 }
@@ -227,7 +246,7 @@ mod tests {
             label: "Alice".to_owned(),
             ..LocalProfile::default()
         };
-        let drawn = draw(peer(1), &profile, Instant::now(), &[], &[]);
+        let drawn = draw(peer(1), &profile, Instant::now(), &(None, false), &[], &[]);
         let id = peer(1).to_base58();
         assert_eq!(
             serde_json::to_value(drawn).unwrap(),
@@ -272,6 +291,7 @@ mod tests {
             peer(1),
             &profile,
             Instant::now(),
+            &(None, false),
             &[(peer(2), links.to_vec())],
             &[eve, bob],
         );
@@ -293,6 +313,43 @@ mod tests {
                         "addr": "", "age": "", "streams": 0
                     },
                 ]
+            })
+        );
+    }
+
+    #[test]
+    fn the_relay_stands_apart() {
+        let addr = "/ip4/203.0.113.7/tcp/4001";
+        let relay = RelayInfo {
+            peer: peer(9),
+            addrs: vec![
+                addr.parse().unwrap(),
+                "/ip4/203.0.113.7/tcp/1/ws".parse().unwrap(),
+            ],
+            timings: crate::relay::RelayTimings::default(),
+        };
+        let link = Link::new(
+            ConnectionId::new_unchecked(1),
+            addr.parse().unwrap(),
+            false,
+            true,
+        )
+        .0;
+        let links = [(peer(9), vec![link])];
+        let drawn = draw(
+            peer(1),
+            &LocalProfile::default(),
+            Instant::now(),
+            &(Some(relay), true),
+            &links,
+            &[],
+        );
+        assert_eq!(
+            serde_json::to_value(drawn).unwrap(),
+            json!({
+                "self": {"id": peer(1).to_base58(), "label": "", "has_circuit": true, "uptime": "0s"},
+                "relay": {"id": peer(9).to_base58(), "label": "Relay", "addr": addr},
+                "peers": null
             })
         );
     }

@@ -211,3 +211,40 @@ fn the_number_of_peers_is_bounded_and_those_in_use_stay() {
     assert_eq!(bench.plan.len(), MAX_PEERS);
     assert_eq!(bench.plan.addrs(&bob), [addr(1)]);
 }
+
+#[test]
+fn a_peer_behind_a_relay_is_dialled_directly_ever_more_rarely() {
+    let (mut bench, peer) = Bench::new();
+    bench.learn(peer, 1);
+    bench.next();
+    bench.plan.set_relayed(&peer, true);
+    let mut pause = Duration::ZERO;
+    for _ in 0..15 {
+        bench.plan.failed(&peer, bench.now);
+        bench.plan.learn(peer, vec![addr(1)], WANTED, bench.now);
+        pause = bench.next().0;
+    }
+    assert!(pause > 200 * SECOND && pause < 400 * SECOND, "{pause:?}");
+    bench.plan.failed(&peer, bench.now);
+    // It may be somewhere else now.
+    bench.learn(peer, 2);
+    assert!(bench.next().0 <= 5 * SECOND);
+}
+
+#[test]
+fn a_hint_ends_a_pause_but_not_in_a_row() {
+    let (mut bench, peer) = Bench::new();
+    bench.learn(peer, 1);
+    bench.next();
+    for _ in 0..5 {
+        bench.plan.failed(&peer, bench.now);
+        bench.next();
+    }
+    bench.plan.failed(&peer, bench.now);
+    bench.now += 6 * SECOND;
+    bench.plan.hint(&peer, bench.now);
+    assert_eq!(bench.next().0, Duration::ZERO);
+    bench.plan.failed(&peer, bench.now);
+    bench.plan.hint(&peer, bench.now);
+    assert_eq!(bench.next().0, 5 * SECOND);
+}

@@ -4,14 +4,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use goop_net::PeerId;
-use goop_net::address::{Reach, Vicinity};
+use goop_net::address::{Circuit, Reach, Vicinity, for_dialling, is_relayed};
+use goop_net::circuit::message;
 use goop_net::content::{self, MAX_LABEL};
 use goop_net::diag::{Diagnosis, MAX_ANSWER};
 use goop_net::directory;
 use goop_net::mdns::codec::{self, Service};
 use goop_net::mdns::{Agent, MAX_INSTANCES};
 use goop_net::presence::Gate;
+use goop_net::punch::HolePunch;
+use goop_net::relay::refresh;
+use goop_net::{Multiaddr, PeerId};
 
 /// An answer of `/goop/content/1.0.0`.
 #[test]
@@ -126,4 +129,47 @@ fn fuzz_addresses() {
 #[test]
 fn fuzz_directory() {
     bolero::check!().for_each(|bytes: &[u8]| drop(directory::decode(bytes)));
+}
+
+/// A message of circuit relay v2 or of hole punching: never more than 4 KiB, and what was read can be written.
+#[test]
+fn fuzz_circuit() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        runtime.block_on(async {
+            if let Ok(hop) = message::read::<_, message::Hop>(&mut &*bytes).await {
+                let again = message::encode(&hop);
+                let again = message::read::<_, message::Hop>(&mut &*again).await;
+                assert_eq!(again.ok(), Some(hop));
+            }
+            let _ = message::read::<_, message::Stop>(&mut &*bytes).await;
+            let _ = message::read::<_, HolePunch>(&mut &*bytes).await;
+        });
+    });
+}
+
+/// The answer to a pulse.
+#[test]
+fn fuzz_pulse() {
+    bolero::check!().for_each(|bytes: &[u8]| drop(refresh::decode(bytes)));
+}
+
+/// Addresses through relays.
+#[test]
+fn fuzz_circuit_address() {
+    let vicinity = Vicinity::new(Reach::Network);
+    let peer = PeerId::random();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(addr) = Multiaddr::try_from(bytes.to_vec()) else {
+            return;
+        };
+        if let Some(circuit) = Circuit::parse(&addr) {
+            assert!(is_relayed(&circuit.to_addr()));
+        }
+        let _ = for_dialling(addr.clone());
+        let text = addr.to_string();
+        assert!(vicinity.circuits(&peer, [text.as_str()], None).len() <= 1);
+    });
 }

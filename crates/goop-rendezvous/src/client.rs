@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::http::Method;
-use goop_identity::PeerId;
 use goop_identity::presence::PresenceMessage;
+use goop_identity::{Keypair, PeerId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,8 @@ use http::Http;
 const FAREWELL: Duration = Duration::from_millis(1_200);
 
 /// Makes the record that is sent out of the one the network gives: adds what only a server may see (the verification
-/// token), the public key, the time, and the signature. Called at each delivery.
+/// token), the public key, and the signature. Called at each delivery, when the time is set already: it grows with each
+/// record, as servers of ours want it of those that sign.
 pub type Complete = Arc<dyn Fn(PresenceMessage) -> PresenceMessage + Send + Sync>;
 
 /// What a client is started with.
@@ -43,8 +44,8 @@ pub type Complete = Arc<dyn Fn(PresenceMessage) -> PresenceMessage + Send + Sync
 pub struct ClientConfig {
     /// Base address of the server, `https://…` or `http://…` (`presence.rendezvous_wan`).
     pub server: String,
-    /// Who we are.
-    pub peer: PeerId,
+    /// Who we are. The key proves to a server of ours that a socket is this peer's (`docs/protocols/rendezvous.md`).
+    pub keypair: Keypair,
     /// See [`Complete`].
     pub complete: Complete,
 }
@@ -53,7 +54,6 @@ impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConfig")
             .field("server", &self.server)
-            .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }

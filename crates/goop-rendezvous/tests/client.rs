@@ -12,8 +12,8 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use goop_identity::PeerId;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
+use goop_identity::{Keypair, PeerId};
 use goop_rendezvous::client::{Client, ClientConfig, Contact, Heard};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -202,12 +202,13 @@ struct Peer {
 
 impl Peer {
     fn of(server: &Server) -> Self {
-        let id = PeerId::random();
+        let keypair = Keypair::generate_ed25519();
+        let id = keypair.public().to_peer_id();
         let (own, own_seen) = watch::channel(Some(named(id, "Ann")));
         let (told, heard) = mpsc::channel(8);
         let config = ClientConfig {
             server: format!("http://{}", server.addr),
-            peer: id,
+            keypair,
             complete: Arc::new(|mut record| {
                 record.public_key = "key".to_owned();
                 record
@@ -409,7 +410,7 @@ async fn an_address_that_makes_no_sense_is_refused_in_words() {
     let (_own, own) = watch::channel(None);
     let config = ClientConfig {
         server: "goop.example".to_owned(),
-        peer: PeerId::random(),
+        keypair: Keypair::generate_ed25519(),
         complete: Arc::new(|record| record),
     };
     let error = Client::start(config, own, mpsc::channel(1).0).expect_err("no address");

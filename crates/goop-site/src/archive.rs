@@ -23,10 +23,16 @@ pub const MAX_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 const MAX_RATIO: u64 = 200;
 /// So much unpacked never fills a disk.
 const HARMLESS: u64 = 64 * 1024 * 1024;
+/// Most sites from before an import that are kept; the oldest go (templates.md 10.4).
+pub const MAX_BACKUPS: usize = 5;
+/// Where they are.
+const BACKUPS: &str = "backups";
 /// Bytes copied at once.
 const CHUNK: usize = 64 * 1024;
 /// Scripts lie here within the site and have an entry of their own in archives.
 const SCRIPTS: &str = "lua";
+/// What an archive says of itself.
+const MANIFEST: &str = "manifest.json";
 /// What scripts remember; not exported and not replaced.
 const STATE: &str = ".state";
 /// Written while a site is being replaced.
@@ -50,9 +56,25 @@ pub enum ArchiveError {
         "failed to import: the archive holds no site (a folder `site/` or a file `index.html`)"
     )]
     NoSite,
+    /// The disk is full, or a quota is used up.
+    #[error(
+        "failed to import: No space left on the disk. The site is as it was; make room and try again"
+    )]
+    Full,
     /// The disk said no.
     #[error("failed to import: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl From<zip::result::ZipError> for ArchiveError {
@@ -62,7 +84,7 @@ impl From<zip::result::ZipError> for ArchiveError {
                 if error.kind() != io::ErrorKind::InvalidData
                     && error.kind() != io::ErrorKind::UnexpectedEof =>
             {
-                Self::Io(error)
+                error.into()
             }
             other => Self::Broken(other.to_string()),
         }
@@ -212,7 +234,7 @@ pub fn export_files<W: Write>(
     site: &Path,
     scripts: &Path,
 ) -> io::Result<()> {
-    writer.bytes("manifest.json", &serde_json::to_vec_pretty(manifest)?)?;
+    writer.bytes(MANIFEST, &serde_json::to_vec_pretty(manifest)?)?;
     let within = scripts.strip_prefix(site).ok().map(Path::to_owned);
     writer.tree("site/", site, &|path| within.as_deref() == Some(path))?;
     writer.tree("lua/", scripts, &|path| path.starts_with(STATE))
@@ -236,6 +258,8 @@ pub struct Imported {
     pub files: usize,
     /// Where the old site is kept.
     pub backup: PathBuf,
+    /// Files of the archive that were not taken: its database.
+    pub left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -252,14 +276,21 @@ pub fn import(archive: impl Read + Seek, places: &Places) -> Result<Imported, Ar
     fs::create_dir_all(&places.work)?;
     let stage = places.work.join(STAGE);
     clear(&stage)?;
-    let unpacked = unpack(archive, &stage, Layout::Site).and_then(|files| {
+    let unpacked = unpack(archive, &stage, Layout::Site).and_then(|unpacked| {
         if stage.join("site").exists() {
-            Ok(files)
+            Ok(unpacked)
         } else {
             Err(ArchiveError::NoSite)
         }
     });
-    let done = unpacked.and_then(|files| exchange(&stage, files, places));
+    let done = unpacked.and_then(|unpacked| {
+        let backup = exchange(&stage, places)?;
+        Ok(Imported {
+            files: unpacked.files,
+            backup,
+            left_out: unpacked.left_out,
+        })
+    });
     let _ = clear(&stage);
     done
 }
@@ -296,7 +327,7 @@ pub fn restore(archive: impl Read + Seek, folder: &Path) -> Result<usize, Archiv
     if unpacked.is_err() {
         clear(folder)?;
     }
-    unpacked
+    unpacked.map(|unpacked| unpacked.files)
 }
 
 /// What the names of an archive mean.
@@ -308,13 +339,36 @@ enum Layout {
     AsItIs,
 }
 
-/// Unpacks into an empty folder; gives the number of files.
-fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usize, ArchiveError> {
+/// What was unpacked.
+#[derive(Debug, Default)]
+struct Unpacked {
+    files: usize,
+    /// Names of files that have no place here.
+    left_out: Vec<String>,
+}
+
+/// Unpacks into an empty folder.
+fn unpack(
+    mut archive: impl Read + Seek,
+    stage: &Path,
+    layout: Layout,
+) -> Result<Unpacked, ArchiveError> {
+    let len = archive.seek(io::SeekFrom::End(0))?;
     let mut zip = ZipArchive::new(archive)?;
+    // Programs do not agree which of two is meant.
+    if zip.has_duplicate_names() {
+        return Err(ArchiveError::Refused("it holds a name twice".to_owned()));
+    }
     if zip.len() > MAX_FILES {
         return Err(ArchiveError::Refused(format!(
             "it holds more than {MAX_FILES} files"
         )));
+    }
+    // Bytes that count for several files are how small archives unpack to huge ones.
+    if zip.has_overlapping_entries()? {
+        return Err(ArchiveError::Refused(
+            "its files overlap each other".to_owned(),
+        ));
     }
     let mut names = Vec::with_capacity(zip.len());
     let (mut packed, mut unpacked) = (0_u64, 0_u64);
@@ -337,6 +391,7 @@ fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usi
             Some(clean(&entry.name()?)?)
         });
     }
+    let packed = packed.min(len);
     if unpacked > MAX_UNPACKED || unpacked > HARMLESS.max(packed.saturating_mul(MAX_RATIO)) {
         return Err(ArchiveError::Refused(
             "it unpacks to more than any site needs".to_owned(),
@@ -348,7 +403,7 @@ fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usi
     };
     let mut seen = BTreeSet::new();
     let mut left = unpacked;
-    let mut files = 0;
+    let mut done = Unpacked::default();
     for (index, name) in names.iter().enumerate() {
         let Some(name) = name else { continue };
         let name = name.strip_prefix(&strip).unwrap_or(name);
@@ -356,7 +411,12 @@ fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usi
             Layout::Site => place_of(name),
             Layout::AsItIs => Some(PathBuf::from(name)),
         };
-        let Some(target) = target else { continue };
+        let Some(target) = target else {
+            if name != MANIFEST {
+                done.left_out.push(name.to_owned());
+            }
+            continue;
+        };
         if !seen.insert(target.clone()) {
             return Err(ArchiveError::Refused(format!("it holds {name:?} twice")));
         }
@@ -373,16 +433,16 @@ fn unpack(archive: impl Read + Seek, stage: &Path, layout: Layout) -> Result<usi
                 | io::ErrorKind::InvalidInput
                 | io::ErrorKind::UnexpectedEof
                 | io::ErrorKind::Other => ArchiveError::Broken(format!("{name:?}: {error}")),
-                _ => ArchiveError::Io(error),
+                _ => error.into(),
             },
         )?;
         left = left
             .checked_sub(copied)
             .ok_or_else(|| ArchiveError::Refused("it unpacks to more than it says".to_owned()))?;
         file.sync_all()?;
-        files += 1;
+        done.files += 1;
     }
-    Ok(files)
+    Ok(done)
 }
 
 fn in_the_way(name: &str, error: io::Error) -> ArchiveError {
@@ -394,7 +454,10 @@ fn in_the_way(name: &str, error: io::Error) -> ArchiveError {
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
             ArchiveError::Refused(format!("{name:?} is a file and a folder"))
         }
-        _ => ArchiveError::Io(error),
+        io::ErrorKind::InvalidFilename => {
+            ArchiveError::Refused(format!("{name:?} is too long a name for this disk"))
+        }
+        _ => error.into(),
     }
 }
 
@@ -453,25 +516,29 @@ fn place_of(name: &str) -> Option<PathBuf> {
         "site" | "lua" if name.contains('/') => Some(PathBuf::from(name)),
         // The database's part of an archive.
         "schemas" => None,
-        _ if matches!(name, "manifest.json" | "schema.sql") => None,
+        _ if matches!(name, MANIFEST | "schema.sql") => None,
         // A plain zip of a site, not an export.
         _ => Some(Path::new("site").join(name)),
     }
 }
 
-/// Puts the stage in the place of the site.
-fn exchange(stage: &Path, files: usize, places: &Places) -> Result<Imported, ArchiveError> {
-    let backup = places.work.join("backups").join(stamp());
+/// Puts the stage in the place of the site; gives where the old one is kept.
+fn exchange(stage: &Path, places: &Places) -> Result<PathBuf, ArchiveError> {
+    let backup = places.work.join(BACKUPS).join(stamp());
     fs::create_dir_all(&backup)?;
     let journal = Journal {
         backup: backup.clone(),
     };
     let path = places.work.join(JOURNAL);
-    goop_identity::files::replace(
+    let noted = goop_identity::files::replace(
         &path,
         &serde_json::to_vec(&journal).map_err(io::Error::from)?,
         goop_identity::files::Privacy::Secret,
-    )?;
+    );
+    if let Err(error) = noted {
+        let _ = fs::remove_dir(&backup);
+        return Err(error.into());
+    }
     let replaced = replace(stage, &backup, places);
     if replaced.is_err() {
         put_back(places, &backup)?;
@@ -480,7 +547,21 @@ fn exchange(stage: &Path, files: usize, places: &Places) -> Result<Imported, Arc
     fs::remove_file(&path)?;
     let _ = fs::remove_file(backup.join(MOVED));
     replaced?;
-    Ok(Imported { files, backup })
+    keep_newest_backups(&places.work.join(BACKUPS));
+    Ok(backup)
+}
+
+/// Their names begin with the time, in as many digits.
+fn keep_newest_backups(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    names.sort();
+    let old = names.len().saturating_sub(MAX_BACKUPS);
+    for path in &names[..old] {
+        let _ = fs::remove_dir_all(path);
+    }
 }
 
 /// Whether the scripts are a part of the site folder, by their name in it.

@@ -2,25 +2,30 @@
 //!
 //! A file is written beside its target, synced and renamed, so that nobody ever sees half of one. Who changes a file says
 //! which state of it they know ([`IfMatch`]); somebody else's change in between is a conflict and nothing is lost. What is
-//! deleted goes to a bin outside the site and can be brought back. As in [`crate::Site`], no link leads out of the folder.
+//! deleted, or replaced by somebody who did not look, goes to a bin outside the site and can be brought back. As in
+//! [`crate::Site`], no link leads out of the folder.
 
-use std::io::{self, Read, Write};
+mod bin;
+mod upload;
+
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions};
-use sha2::{Digest, Sha256};
 
 use crate::path::MAX_PATH;
+
+pub use bin::{MAX_DELETED, MAX_OLDER, MAX_OLDER_BYTES, Restored};
+use upload::hash;
+pub use upload::{Saved, Upload, etag};
 
 /// Largest file that is read into memory for the editor.
 pub const MAX_EDITED: u64 = 4 * 1024 * 1024;
 /// Most files and folders that are listed.
 pub const MAX_LISTED: usize = 200_000;
-/// Most deleted things that can be brought back; the oldest go.
-pub const MAX_DELETED: usize = 50;
 /// Largest file that is searched.
 const MAX_SEARCHED: u64 = 2 * 1024 * 1024;
 /// How long a search may take.
@@ -33,9 +38,6 @@ const TEMPORARY: &str = ".goop-";
 const IMAGES: &str = "images";
 /// What counts as a picture.
 const IMAGE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "bmp"];
-/// Bytes read at once.
-const CHUNK: usize = 64 * 1024;
-
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -57,6 +59,9 @@ pub enum StoreError {
     /// The target exists.
     #[error("there is something with this name already")]
     Exists,
+    /// The disk is full, or a quota is used up.
+    #[error("No space left on the disk: nothing was changed. Make room and try again")]
+    Full,
     /// The disk said no.
     #[error("{0}")]
     Io(#[source] io::Error),
@@ -68,6 +73,10 @@ impl From<io::Error> for StoreError {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Self::Conflict,
             io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => Self::Exists,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full,
+            io::ErrorKind::InvalidFilename => Self::BadName("it is too long for this disk"),
             _ => Self::Io(error),
         }
     }
@@ -154,7 +163,7 @@ fn text_of(path: &Path) -> String {
 /// What a writer knows of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// Nothing; whatever is there is replaced.
+    /// Nothing; whatever is there is replaced, and kept as an older version.
     Any,
     /// There is none yet.
     New,
@@ -301,7 +310,13 @@ impl Store {
                 let path = folder.join(name);
                 // Links are followed within the site only; a folder behind one is not entered, so nothing goes in circles.
                 let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-                let Ok(meta) = self.inner.root.metadata(&path) else {
+                // What is no link is looked at where it was found, not from the root on.
+                let looked = if is_link {
+                    self.inner.root.metadata(&path)
+                } else {
+                    entry.metadata()
+                };
+                let Ok(meta) = looked else {
                     continue;
                 };
                 if !(meta.is_file() || meta.is_dir() && !is_link) {
@@ -367,7 +382,7 @@ impl Store {
         path: &StorePath,
         bytes: &[u8],
         known: &IfMatch,
-    ) -> Result<String, StoreError> {
+    ) -> Result<Saved, StoreError> {
         let mut upload = self.begin(path)?;
         upload.write(bytes)?;
         upload.commit(known)
@@ -394,14 +409,7 @@ impl Store {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         let file = self.inner.root.open_with(&temporary, &options)?;
-        Ok(Upload {
-            store: self.clone(),
-            path: path.0.clone(),
-            temporary,
-            file,
-            hash: Sha256::new(),
-            kept: false,
-        })
+        Ok(Upload::new(self.clone(), path.0.clone(), temporary, file))
     }
 
     fn make_parents(&self, path: &Path) -> Result<(), StoreError> {
@@ -506,80 +514,6 @@ impl Store {
         Ok(copied?)
     }
 
-    /// Puts a file, or a folder with everything in it, into the bin. Gives the token that brings it back.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub fn delete(&self, path: &StorePath) -> Result<String, StoreError> {
-        let _turn = self.turn();
-        if !self.exists(&path.0) {
-            return Err(StoreError::NotFound);
-        }
-        let token = token();
-        let place = self.bin()?;
-        place.create_dir(&token)?;
-        let place = place.open_dir(&token)?;
-        place.write("path", path.as_text())?;
-        match self.inner.root.rename(&path.0, &place, "item") {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_tree(&self.inner.root, &path.0, &place, Path::new("item"))?;
-                remove_tree(&self.inner.root, &path.0)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.empty_bin();
-        Ok(token)
-    }
-
-    /// Brings back what [`Store::delete`] took; gives where it is.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when it is too long ago, [`StoreError::Exists`] when something else has its place.
-    pub fn restore(&self, token: &str) -> Result<String, StoreError> {
-        if token.is_empty()
-            || !token
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-        {
-            return Err(StoreError::NotFound);
-        }
-        let _turn = self.turn();
-        let bin = self.bin()?;
-        let place = bin.open_dir(token)?;
-        let path = StorePath::parse(&place.read_to_string("path")?)?;
-        if self.exists(&path.0) {
-            return Err(StoreError::Exists);
-        }
-        self.make_parents(&path.0)?;
-        match place.rename("item", &self.inner.root, &path.0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_tree(&place, Path::new("item"), &self.inner.root, &path.0)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let _ = bin.remove_dir_all(token);
-        Ok(path.as_text())
-    }
-
-    fn bin(&self) -> io::Result<Dir> {
-        std::fs::create_dir_all(&self.inner.bin)?;
-        Dir::open_ambient_dir(&self.inner.bin, ambient_authority())
-    }
-
-    /// Only the newest stay. Names begin with their time, so they sort by age.
-    fn empty_bin(&self) {
-        let Ok(bin) = self.bin() else { return };
-        let Ok(entries) = bin.entries() else { return };
-        let mut tokens: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-        tokens.sort();
-        let old = tokens.len().saturating_sub(MAX_DELETED);
-        for token in &tokens[..old] {
-            let _ = bin.remove_dir_all(token);
-        }
-    }
-
     /// Lines that hold `wanted`, whatever the case of letters, in text files up to 2 MiB. At most `limit`; the second
     /// value says whether there may be more.
     ///
@@ -635,116 +569,6 @@ impl Store {
         }
         Ok((found, false))
     }
-}
-
-/// A file that is being written.
-#[derive(Debug)]
-pub struct Upload {
-    store: Store,
-    path: PathBuf,
-    temporary: PathBuf,
-    file: File,
-    hash: Sha256,
-    kept: bool,
-}
-
-impl Upload {
-    /// Adds bytes.
-    ///
-    /// # Errors
-    /// When the disk is full or fails.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(StoreError::Io)?;
-        self.hash.update(bytes);
-        Ok(())
-    }
-
-    /// Puts the file in its place if that is still as the writer knows it; gives its etag.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when it is not; the file there stays.
-    pub fn commit(mut self, known: &IfMatch) -> Result<String, StoreError> {
-        self.file.sync_all().map_err(StoreError::Io)?;
-        let store = self.store.clone();
-        let _turn = store.turn();
-        let root = &store.inner.root;
-        match known {
-            IfMatch::Any => {}
-            IfMatch::New if !store.exists(&self.path) => {}
-            IfMatch::New => return Err(StoreError::Conflict),
-            IfMatch::Is(etag) => {
-                let mut now = store.file(&self.path).map_err(|_| StoreError::Conflict)?;
-                if hash(&mut now, None)?.0 != *etag {
-                    return Err(StoreError::Conflict);
-                }
-            }
-        }
-        root.rename(&self.temporary, root, &self.path)?;
-        self.kept = true;
-        sync_folder(root, &self.path);
-        Ok(etag_of(std::mem::take(&mut self.hash)))
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = self.store.inner.root.remove_file(&self.temporary);
-        }
-    }
-}
-
-/// The rename itself survives a crash only when the folder reached the disk, too.
-fn sync_folder(root: &Dir, path: &Path) {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let folder = match parent {
-        Some(parent) => root.open_dir(parent),
-        None => root.try_clone(),
-    };
-    if let Ok(folder) = folder {
-        // Not every file system can.
-        let _ = folder.into_std_file().sync_all();
-    }
-}
-
-/// The etag, and the bytes if wanted and no more than so many.
-fn hash(file: &mut File, keep: Option<u64>) -> Result<(String, Option<Vec<u8>>), StoreError> {
-    let mut hash = Sha256::new();
-    let mut kept = keep.map(|len| Vec::with_capacity(usize::try_from(len).unwrap_or_default()));
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let read = file.read(&mut chunk).map_err(StoreError::Io)?;
-        if read == 0 {
-            return Ok((etag_of(hash), kept));
-        }
-        hash.update(&chunk[..read]);
-        if let Some(bytes) = &mut kept {
-            bytes.extend_from_slice(&chunk[..read]);
-            // It grew while it was read.
-            if bytes.len() as u64 > MAX_EDITED {
-                kept = None;
-            }
-        }
-    }
-}
-
-fn etag_of(hash: Sha256) -> String {
-    use std::fmt::Write;
-    hash.finalize()
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
-/// The etag of some bytes.
-#[must_use]
-pub fn etag(bytes: &[u8]) -> String {
-    etag_of(Sha256::new_with_prefix(bytes))
 }
 
 fn copy_tree(from_root: &Dir, from: &Path, to_root: &Dir, to: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use goop_site::archive::{self, ArchiveError, Imported, Manifest, Places, Writer};
+use goop_site::archive::{self, ArchiveError, Imported, MAX_BACKUPS, Manifest, Places, Writer};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -205,6 +205,31 @@ fn what_must_not_come_in_does_not_and_the_site_stays() {
     // Inside the packed bytes of the one file.
     broken[at - 10] ^= 0xff;
     refused(broken, "failed to extract zip");
+    refused(
+        zip(&[
+            ("site/index.html", "x"),
+            (&format!("site/{}", "y".repeat(300)), "z"),
+        ]),
+        "too long",
+    );
+
+    // A name twice: programs do not agree which one counts.
+    let mut twice = zip(&[("site/index.html", "one"), ("site/index.htm2", "two")]);
+    for at in 0..twice.len() - 15 {
+        if twice[at..].starts_with(b"site/index.htm2") {
+            twice[at + 14] = b'l';
+        }
+    }
+    refused(twice, "a name twice");
+    refused(zip(&[("site/a", "x"), ("site/./a", "y")]), "twice");
+    // Both files are the same packed bytes.
+    let mut overlapping = zip(&[("site/index.html", "one"), ("site/second.html", "one")]);
+    let entries: Vec<usize> = (0..overlapping.len() - 4)
+        .filter(|at| overlapping[*at..].starts_with(b"PK\x01\x02"))
+        .collect();
+    let (first, second) = (entries[0] + 42, entries[1] + 42);
+    overlapping.copy_within(first..first + 4, second);
+    refused(overlapping, "overlap");
     let whole = Bench::new().export();
     refused(whole[..whole.len() / 2].to_vec(), "failed to extract zip");
 
@@ -219,6 +244,38 @@ fn what_must_not_come_in_does_not_and_the_site_stays() {
         bomb.finish().unwrap().into_inner(),
         "more than any site needs",
     );
+}
+
+#[test]
+fn what_is_not_taken_is_said() {
+    let bench = Bench::new();
+    let imported = bench
+        .import(zip(&[
+            ("manifest.json", "{}"),
+            ("schema.sql", "CREATE TABLE t"),
+            ("schemas/t.json", "{}"),
+            ("site/index.html", "x"),
+        ]))
+        .unwrap();
+    assert_eq!(imported.left_out, ["schema.sql", "schemas/t.json"]);
+}
+
+#[test]
+fn the_newest_backups_are_kept() {
+    let bench = Bench::new();
+    let backups: Vec<PathBuf> = (0..MAX_BACKUPS + 2)
+        .map(|n| {
+            let imported = bench
+                .import(zip(&[("index.html", &n.to_string())]))
+                .unwrap();
+            // Their names are times.
+            let kept = imported.backup.with_file_name(format!("site-{n:013}"));
+            fs::rename(&imported.backup, &kept).unwrap();
+            kept
+        })
+        .collect();
+    let there: Vec<bool> = backups.iter().map(|backup| backup.exists()).collect();
+    assert_eq!(there, [false, false, true, true, true, true, true]);
 }
 
 /// Killed at any step of the exchange, the next start puts the old site back.

@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use goop_site::store::{self, IfMatch, MAX_DELETED, MAX_EDITED, Store, StoreError, StorePath};
+use goop_site::store::{
+    self, IfMatch, MAX_DELETED, MAX_EDITED, MAX_OLDER, MAX_OLDER_BYTES, Saved, Store, StoreError,
+    StorePath,
+};
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -27,6 +30,10 @@ impl Bench {
     }
 
     fn write(&self, name: &str, text: &str, known: &str) -> Result<String, StoreError> {
+        self.save(name, text, known).map(|saved| saved.etag)
+    }
+
+    fn save(&self, name: &str, text: &str, known: &str) -> Result<Saved, StoreError> {
         self.store
             .write(&path(name), text.as_bytes(), &IfMatch::parse(known))
     }
@@ -266,7 +273,7 @@ fn what_was_deleted_comes_back_with_everything_in_it() {
     bench.write("a/b/x.txt", "x", "").unwrap();
     let token = bench.store.delete(&path("a")).unwrap();
     assert!(!bench.site.join("a").exists());
-    assert_eq!(bench.store.restore(&token).unwrap(), "a");
+    assert_eq!(bench.store.restore(&token).unwrap().path, "a");
     assert_eq!(bench.text("a/b/x.txt").as_deref(), Some("x"));
     assert!(
         matches!(bench.store.restore(&token), Err(StoreError::NotFound)),
@@ -307,6 +314,129 @@ fn the_bin_is_bounded() {
         .filter(|token| bench.store.restore(token).is_ok())
         .count();
     assert_eq!(kept, MAX_DELETED - 1);
+}
+
+#[test]
+fn what_is_replaced_unseen_is_kept() {
+    let bench = Bench::new();
+    let first = bench.text("index.html").unwrap();
+    assert_eq!(bench.save("new.html", "x", "").unwrap().undo, None);
+    assert_eq!(
+        bench.save("new.html", "x", "").unwrap().undo,
+        None,
+        "the same again"
+    );
+    let second = bench.save("index.html", "second", "").unwrap();
+    let third = bench.save("index.html", "third", &second.etag).unwrap();
+    assert_eq!(
+        third.undo, None,
+        "who knows what is there replaces it on purpose"
+    );
+    let undo = second.undo.unwrap();
+    assert!(matches!(
+        bench.store.restore(&undo),
+        Err(StoreError::Conflict)
+    ));
+    assert_eq!(
+        bench.text("index.html").as_deref(),
+        Some("third"),
+        "changed since: it stays"
+    );
+    bench.write("index.html", "second", &third.etag).unwrap();
+    let back = bench.store.restore(&undo).unwrap();
+    assert_eq!(bench.text("index.html"), Some(first.clone()));
+    assert!(
+        matches!(bench.store.restore(&undo), Err(StoreError::NotFound)),
+        "once"
+    );
+    bench.store.restore(&back.undo.unwrap()).unwrap();
+    assert_eq!(bench.text("index.html").as_deref(), Some("second"));
+    // Where the file is gone meanwhile, the older version takes its place.
+    let undo = bench
+        .save("index.html", "fourth", "")
+        .unwrap()
+        .undo
+        .unwrap();
+    bench.store.delete(&path("index.html")).unwrap();
+    assert_eq!(bench.store.restore(&undo).unwrap().undo, None);
+    assert_eq!(bench.text("index.html").as_deref(), Some("second"));
+    assert_eq!(bench.names(), ["images", "index.html", "new.html"]);
+}
+
+#[test]
+fn older_versions_are_bounded_and_push_nothing_deleted_out() {
+    let bench = Bench::new();
+    bench.write("gone.txt", "gone", "").unwrap();
+    let deleted = bench.store.delete(&path("gone.txt")).unwrap();
+    let older: Vec<String> = (0..MAX_OLDER + 5)
+        .map(|n| {
+            bench
+                .save("index.html", &n.to_string(), "")
+                .unwrap()
+                .undo
+                .unwrap()
+        })
+        .collect();
+    let folder = bench.site.with_file_name("data").join("bin/older");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), MAX_OLDER);
+    assert!(matches!(
+        bench.store.restore(&older[0]),
+        Err(StoreError::NotFound)
+    ));
+    assert_eq!(bench.store.restore(&deleted).unwrap().path, "gone.txt");
+    // Large ones sooner: the newest stays whatever its size.
+    let large = fs::File::create(bench.site.join("large.bin")).unwrap();
+    for text in ["a", "b"] {
+        large.set_len(MAX_OLDER_BYTES + 1).unwrap();
+        bench.save("large.bin", text, "").unwrap().undo.unwrap();
+        fs::File::create(bench.site.join("large.bin"))
+            .unwrap()
+            .set_len(MAX_OLDER_BYTES + 1)
+            .unwrap();
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_written_is_a_conflict() {
+    let bench = Bench::new();
+    let known = bench.store.read(&path("index.html")).unwrap().etag;
+    let mut upload = bench.store.begin(&path("index.html")).unwrap();
+    upload.write(b"ours").unwrap();
+    // Another program, not through the store.
+    fs::write(bench.site.join("index.html"), "theirs").unwrap();
+    let lost = upload.commit(&IfMatch::Is(known));
+    assert!(matches!(lost, Err(StoreError::Conflict)));
+    assert_eq!(bench.text("index.html").as_deref(), Some("theirs"));
+
+    let mut upload = bench.store.begin(&path("new.html")).unwrap();
+    upload.write(b"ours").unwrap();
+    fs::write(bench.site.join("new.html"), "theirs").unwrap();
+    assert!(matches!(
+        upload.commit(&IfMatch::New),
+        Err(StoreError::Conflict)
+    ));
+    assert_eq!(bench.text("new.html").as_deref(), Some("theirs"));
+    assert_eq!(bench.names(), ["images", "index.html", "new.html"]);
+}
+
+#[test]
+fn names_the_disk_does_not_take_are_bad_names() {
+    let bench = Bench::new();
+    let long = "x".repeat(300);
+    assert!(matches!(
+        bench.write(&format!("{long}/a"), "x", ""),
+        Err(StoreError::BadName(_))
+    ));
+    assert!(matches!(
+        bench.write(&format!("{long}.html"), "x", ""),
+        Err(StoreError::BadName(_))
+    ));
+    assert!(matches!(
+        bench.store.make_folder(&path(&long)),
+        Err(StoreError::BadName(_))
+    ));
+    assert_eq!(bench.names(), ["images", "index.html"]);
 }
 
 #[test]

@@ -19,10 +19,17 @@ use super::join::{Sources, join};
 /// The module that runs first, and the one that holds what several pages need.
 const FIRST: &str = "js/boot.js";
 const SHELL: &str = "js/app.js";
+/// Components that stand ready, with their tests, for pages that come with later subsystems; until a page imports one, it
+/// is not in the program.
+const WAITING: [&str; 3] = [
+    "js/components/date-time.js",
+    "js/components/emoji-list.js",
+    "js/components/emoji.js",
+];
 /// The styles in the order they are joined: what comes later counts.
-const STYLES: [&str; 13] = [
+const STYLES: [&str; 14] = [
     "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "visiting", "self", "logs",
-    "topology", "docs", "editor",
+    "topology", "docs", "editor", "pickers",
 ];
 /// Where the joined styles are.
 const JOINED_STYLES: &str = "pages.css";
@@ -112,7 +119,12 @@ fn take(
 fn join_scripts(
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let modules = take(files, "js/", ".js")?;
+    let mut modules = take(files, "js/", ".js")?;
+    for path in WAITING {
+        modules
+            .remove(path)
+            .ok_or_else(|| format!("{path} is missing"))?;
+    }
     let vendored = files
         .keys()
         .filter(|path| path.starts_with("vendor/") && path.ends_with(".js"));

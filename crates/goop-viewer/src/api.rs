@@ -3,28 +3,35 @@
 mod archive;
 mod avatars;
 mod config;
+mod document;
 mod files;
 mod folders;
+mod forms;
+mod kept;
 mod keys;
 mod live;
 mod logs;
 mod mq;
+mod open;
 mod peers;
+mod services;
 mod settings;
+mod settings_form;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
+use axum::{Extension, Router};
+use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::reply::{method_not_allowed, not_found};
+use crate::reply::{error, method_not_allowed, not_found};
 use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
@@ -44,24 +51,9 @@ const MAX_FILE: usize = 1024 * 1024 * 1024;
 /// How long a body may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Goop2 viewer API", description = "What the pages of a peer use. Owner only, unless a route says otherwise."),
-    tags(
-        (name = "peers", description = "Who is known and who is there"),
-        (name = "avatars", description = "Pictures"),
-        (name = "logs", description = "What the program says"),
-        (name = "settings", description = "goop.json"),
-        (name = "site", description = "Files of the own site"),
-        (name = "messages", description = "Messages to other peers"),
-        (name = "live", description = "Events as they happen")
-    )
-)]
-struct Document;
-
-/// The routes, and the document that describes them.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+/// Every route of the router, described.
+fn routes() -> OpenApiRouter<Arc<Shared>> {
+    let small = OpenApiRouter::new()
         .routes(routes!(peers::own))
         .routes(routes!(peers::session))
         .routes(routes!(peers::list))
@@ -71,6 +63,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(peers::content))
         .routes(routes!(peers::topology))
         .routes(routes!(peers::say_offline))
+        .routes(routes!(peers::metrics))
         .routes(routes!(avatars::own_route))
         .routes(routes!(avatars::of_nobody))
         .routes(routes!(avatars::of_peer))
@@ -82,8 +75,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(settings::quick))
         .routes(routes!(settings::quick_get))
         .routes(routes!(settings::origins))
+        .routes(routes!(settings_form::save))
         .routes(routes!(config::all, config::change))
         .routes(routes!(config::restart))
+        .routes(routes!(services::health))
+        .routes(routes!(services::check))
+        .routes(routes!(services::rendezvous))
+        .routes(routes!(services::bridge_token))
+        .routes(routes!(services::balance))
+        .routes(routes!(open::open, open::open_by_post))
         .routes(routes!(folders::browse))
         .routes(routes!(folders::set_split))
         .routes(routes!(files::list))
@@ -93,61 +93,73 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(files::copy))
         .routes(routes!(files::delete))
         .routes(routes!(files::undo))
-        .routes(routes!(files::upload_local))
         .routes(routes!(files::search))
+        .routes(routes!(uploads::upload_local))
+        .routes(routes!(forms::form_mkdir))
+        .routes(routes!(forms::form_new))
+        .routes(routes!(forms::form_delete))
+        .routes(routes!(forms::form_rename))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
         .routes(routes!(live::group_events))
         .routes(routes!(mq::ack))
         .routes(routes!(keys::key, keys::say))
         .routes(routes!(mq::broadcast))
-        .layer(DefaultBodyLimit::max(MAX_JSON))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(mq::send))
-                .layer(DefaultBodyLimit::max(MAX_MESSAGE)),
-        )
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(avatars::upload))
-                .layer(DefaultBodyLimit::max(MAX_UPLOAD)),
-        )
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(files::save))
-                .route("/edit/save", axum::routing::post(files::form_save))
-                .route("/edit/mkdir", axum::routing::post(files::form_mkdir))
-                .route("/edit/new", axum::routing::post(files::form_new))
-                .route("/edit/delete", axum::routing::post(files::form_delete))
-                .route("/edit/rename", axum::routing::post(files::form_rename))
-                .layer(DefaultBodyLimit::max(MAX_TEXT)),
-        )
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(files::upload))
-                .routes(routes!(archive::import))
-                .layer(DefaultBodyLimit::max(MAX_FILE)),
-        )
-        .split_for_parts();
+        .routes(routes!(document::openapi));
+    let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
+    let texts = OpenApiRouter::new()
+        .routes(routes!(files::save))
+        .routes(routes!(forms::form_save));
+    let messages = OpenApiRouter::new().routes(routes!(mq::send));
+    let large = OpenApiRouter::new()
+        .routes(routes!(uploads::upload))
+        .routes(routes!(archive::import));
+    OpenApiRouter::with_openapi(document::basis())
+        .merge(limited(small, MAX_JSON))
+        .merge(limited(pictures, MAX_UPLOAD))
+        .merge(limited(texts, MAX_TEXT))
+        .merge(limited(messages, MAX_MESSAGE))
+        .merge(limited(large, MAX_FILE))
+}
+
+/// Routes whose bodies have at most so many bytes, which their description says, too.
+fn limited(mut routes: OpenApiRouter<Arc<Shared>>, most: usize) -> OpenApiRouter<Arc<Shared>> {
+    document::describe_limit(routes.get_openapi_mut(), most);
+    routes
+        .layer(DefaultBodyLimit::max(most))
+        .layer(axum::middleware::map_response(
+            move |answer: Response| async move {
+                if answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    return error(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        &format!("this is too large: at most {} are taken here", size(most)),
+                    );
+                }
+                answer
+            },
+        ))
+}
+
+/// A size as people read it.
+fn size(bytes: usize) -> String {
+    const KIB: usize = 1024;
+    match bytes {
+        _ if bytes >= KIB * KIB * KIB => format!("{} GiB", bytes / KIB / KIB / KIB),
+        _ if bytes >= KIB * KIB => format!("{} MiB", bytes / KIB / KIB),
+        _ => format!("{} KiB", bytes / KIB),
+    }
+}
+
+/// The routes, ready to answer.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let (router, document) = routes().split_for_parts();
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
     router
-        .route(
-            "/api/openapi.json",
-            axum::routing::get(async move || openapi(&document)),
-        )
-        .route("/metrics", axum::routing::get(peers::metrics))
+        .layer(Extension(document::Text(document)))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || method_not_allowed())
+        .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(CatchPanicLayer::new())
         .with_state(shared)
-}
-
-fn openapi(document: &str) -> Response {
-    let mut response = crate::reply::raw_json(http::StatusCode::OK, document.to_owned());
-    response.headers_mut().insert(
-        http::header::CACHE_CONTROL,
-        http::HeaderValue::from_static("no-cache"),
-    );
-    response
 }

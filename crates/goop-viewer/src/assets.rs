@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_that_settings_name_are_there() {
+        for name in ["goop2-splash", "goop2-splash2", "goop2-splash3"] {
+            let (status, _, picture) = ask(&format!("images/{name}.png"), &[]);
+            assert_eq!(status, StatusCode::OK, "{name}");
+            assert!(picture.starts_with(b"\x89PNG"), "{name}");
+            assert!(find(&format!("images/{name}.svg")).is_some(), "{name}");
+        }
+    }
+
+    #[test]
     fn files_can_be_found_by_their_path() {
         for file in FILES {
             assert_eq!(find(file.path).map(|found| found.path), Some(file.path));

@@ -12,6 +12,7 @@ mod assets;
 pub mod caller;
 mod events;
 pub mod logs;
+mod outgoing;
 mod reply;
 mod server;
 pub mod session;
@@ -25,9 +26,11 @@ use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
 use goop_net::Net;
+use goop_rendezvous::client::ServerState;
 use goop_site::archive::Places;
 use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
+use tokio::sync::watch;
 
 pub use logs::LogRing;
 pub use server::{Sockets, Viewer, ViewerError};
@@ -44,6 +47,9 @@ pub trait Neighbours: Send + Sync + 'static {
     /// The picture that a neighbour announced; `None` when it cannot be had.
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>>;
 }
+
+/// Opens a web address in the system's browser.
+pub type Opener = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
 
 /// Everything the viewer shows and does, put together by the composition root.
 #[derive(Clone)]
@@ -66,6 +72,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// The own picture.
     pub avatar: AvatarFile,
+    /// How it stands with the rendezvous servers.
+    pub servers: watch::Receiver<Arc<Vec<ServerState>>>,
     /// Other peers.
     pub neighbours: Arc<dyn Neighbours>,
     /// The log.
@@ -74,6 +82,10 @@ pub struct Context {
     pub profile_changed: Arc<dyn Fn() + Send + Sync>,
     /// Ends the peer and starts it again; answers at once.
     pub restart: Arc<dyn Fn() + Send + Sync>,
+    /// Opens a web address in the system's browser; it was checked before.
+    pub open: Opener,
+    /// Switches the details of the network in the log on or off.
+    pub verbose: Arc<dyn Fn(bool) + Send + Sync>,
     /// Renders the metrics for `/metrics`.
     pub metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
     /// The peer folder's `data/`, for the control token.

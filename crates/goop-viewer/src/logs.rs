@@ -40,6 +40,8 @@ pub struct LogRing {
 
 #[derive(Debug)]
 struct Inner {
+    /// Tells one process's numbers from another's.
+    epoch: String,
     /// The number of the next line, and the newest lines.
     lines: Mutex<(u64, VecDeque<LogLine>)>,
     newest: watch::Sender<u64>,
@@ -50,6 +52,7 @@ impl Default for LogRing {
         let lines = Mutex::new((0, VecDeque::new()));
         Self {
             inner: Arc::new(Inner {
+                epoch: format!("{:08x}", rand::random::<u32>()),
                 lines,
                 newest: watch::channel(0).0,
             }),
@@ -119,11 +122,36 @@ impl LogRing {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .0;
+        self.follow_from(next)
+    }
+
+    /// Follows the lines after the one with the id `last_seen`; all kept ones where there is none, or none of ours.
+    #[must_use]
+    pub fn follow_after(&self, last_seen: Option<&str>) -> Follower {
+        let newest = *self.inner.newest.borrow();
+        let seen = last_seen
+            .and_then(|id| {
+                id.strip_prefix(&self.inner.epoch)?
+                    .strip_prefix('-')?
+                    .parse()
+                    .ok()
+            })
+            .filter(|seen: &u64| *seen < newest);
+        self.follow_from(seen.map_or(0, |seen| seen + 1))
+    }
+
+    fn follow_from(&self, next: u64) -> Follower {
         Follower {
             ring: self.clone(),
             next,
             newest: self.inner.newest.subscribe(),
         }
+    }
+
+    /// The id of a line on the stream.
+    #[must_use]
+    pub fn id_of(&self, number: u64) -> String {
+        format!("{}-{number}", self.inner.epoch)
     }
 }
 
@@ -136,8 +164,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// The lines since the last call; waits for at least one.
-    pub async fn next(&mut self) -> Vec<LogLine> {
+    /// The lines since the last call with their numbers; waits for at least one.
+    pub async fn next(&mut self) -> Vec<(u64, LogLine)> {
         loop {
             {
                 let lines = self
@@ -151,7 +179,9 @@ impl Follower {
                     .min(lines.1.len());
                 self.next = lines.0;
                 if new > 0 {
-                    return lines.1.iter().skip(lines.1.len() - new).cloned().collect();
+                    let first = lines.0 - new as u64;
+                    let new = lines.1.iter().skip(lines.1.len() - new).cloned();
+                    return (first..).zip(new).collect();
                 }
             }
             if self.newest.changed().await.is_err() {

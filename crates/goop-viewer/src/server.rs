@@ -33,6 +33,7 @@ use crate::api;
 use crate::assets;
 use crate::caller::{Asked, Caller, Listener, Refusal, classify};
 use crate::events;
+use crate::outgoing::Outgoing;
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::session::Session;
 use crate::sites::{self, site_url};
@@ -80,6 +81,7 @@ pub enum ViewerError {
 /// What every request may need.
 pub(crate) struct Shared {
     pub(crate) context: Context,
+    pub(crate) outgoing: Outgoing,
     pub(crate) session: Session,
     pub(crate) stop: CancellationToken,
     pub(crate) verbose: AtomicBool,
@@ -88,7 +90,7 @@ pub(crate) struct Shared {
     pub(crate) importing: tokio::sync::Mutex<()>,
     /// Who writes down where dividers stand.
     pub(crate) splits: tokio::sync::Mutex<()>,
-    control_port: u16,
+    pub(crate) control_port: u16,
     site_ports: Mutex<HashMap<PeerId, u16>>,
     tasks: TaskTracker,
     connections: Arc<Semaphore>,
@@ -180,6 +182,7 @@ impl Viewer {
             .write_token(&context.data_folder)
             .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
+            outgoing: Outgoing::new(context.version),
             context,
             session,
             stop: CancellationToken::new(),

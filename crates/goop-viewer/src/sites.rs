@@ -192,15 +192,19 @@ pub(crate) fn site_policy(control_port: u16) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
+/// The drop on its lily pad, asleep: a picture in the page itself, because nothing of the pages is served on a site's origin.
+const ASLEEP: &str = include_str!("../assets/images/asleep.svg");
+
 /// The page shown instead of a site that cannot be reached. It holds no script and no style of its own.
 fn unreachable_page(shared: &Shared, path: &str, reason: &str) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>Peer Unreachable</title>\n\
-         <link rel=\"stylesheet\" href=\"/goop-unreachable.css\">\n</head>\n<body>\n<main>\n\
+         <link rel=\"stylesheet\" href=\"/goop-unreachable.css\">\n</head>\n<body>\n<main>\n{}\
          <h1>Nobody is home</h1>\n<p>This site lives on somebody's own machine, and right now that machine does not \
          answer. It may be asleep, offline, or on another network.</p>\n<p><a class=\"retry\" href=\"{}\">Try again</a></p>\n\
          <details>\n<summary>What was tried</summary>\n<pre>{}</pre>\n</details>\n</main>\n</body>\n</html>\n",
+        ASLEEP,
         escape(path),
         escape(reason)
     );

@@ -38,7 +38,10 @@ pub(crate) struct Arguments {
     /// seconds of watching an idle peer (60)
     #[argh(option, default = "60")]
     idle: u64,
-    /// a look instead of a measurement: 2 rounds of 500 ms, 3 starts, 10 s idle
+    /// seconds of watching a page with 5,000 peers (120; 600 tells more of its memory)
+    #[argh(option, default = "120")]
+    watch: u64,
+    /// a look instead of a measurement: 2 rounds of 500 ms, 3 starts, 10 s idle, 20 s of watching
     #[argh(switch)]
     quick: bool,
     /// take the floors only; no peer is needed
@@ -82,6 +85,8 @@ pub(crate) struct Effort {
     pub(crate) run: u64,
     /// Seconds of watching an idle peer.
     pub(crate) idle: u64,
+    /// Seconds of watching a page.
+    pub(crate) watch: u64,
 }
 
 impl Bench {
@@ -125,6 +130,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             warm: 200,
             run: 500,
             idle: 10,
+            watch: 20,
         }
     } else {
         Effort {
@@ -133,6 +139,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             warm: 300,
             run: arguments.run,
             idle: arguments.idle,
+            watch: arguments.watch,
         }
     };
     let bench = Bench {

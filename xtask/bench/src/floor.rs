@@ -14,7 +14,7 @@ use anyhow::Result;
 /// Worker threads of a peer at most (`goop_peer`); the floors get the same.
 const MAX_WORKERS: usize = 4;
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.min(MAX_WORKERS))

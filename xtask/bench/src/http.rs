@@ -83,6 +83,33 @@ pub(crate) fn get(
     Ok(reply)
 }
 
+/// Takes a chunked answer of any length and throws it away; the bytes of its body. A break in between is an error.
+pub(crate) fn drain(mut stream: TcpStream, host: &str, path: &str, cookie: &str) -> Result<u64> {
+    send(&mut stream, host, path, Some(cookie))?;
+    let mut reader = BufReader::with_capacity(256 * 1024, stream);
+    let (status, headers) = head(&mut reader)?;
+    let chunked = ("transfer-encoding".to_owned(), "chunked".to_owned());
+    if status != 200 || !headers.contains(&chunked) {
+        bail!("{path} answered {status}, not in chunks");
+    }
+    let mut bytes = 0;
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size)?;
+        let size = u64::from_str_radix(size.trim(), 16)
+            .with_context(|| format!("chunk of size {size:?}"))?;
+        let taken = std::io::copy(&mut (&mut reader).take(size), &mut std::io::sink())?;
+        if taken < size {
+            bail!("{path} broke off after {} bytes", bytes + taken);
+        }
+        bytes += size;
+        reader.read_line(&mut String::new())?;
+        if size == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
 /// Asks for an event stream; each line of it can then be read. There is no deadline on a line.
 pub(crate) fn events(
     mut stream: TcpStream,

@@ -1,11 +1,15 @@
 //! The lines of the table, in its order, and what several of them need.
 
+mod export;
 mod idle;
+mod many;
 mod own;
+mod pages;
 mod seen;
 mod servers;
 mod size;
 mod start;
+mod tree;
 mod visit;
 
 use std::net::SocketAddr;
@@ -82,6 +86,36 @@ pub(crate) const ALL: &[Line] = &[
         name: "seen",
         what: "second peer seen after its start",
         take: seen::take,
+    },
+    Line {
+        name: "page-cold",
+        what: "a page's first load in a browser",
+        take: pages::cold,
+    },
+    Line {
+        name: "page-again",
+        what: "a page's second load in a browser",
+        take: pages::again,
+    },
+    Line {
+        name: "page-change",
+        what: "from one page to another in a browser",
+        take: pages::change,
+    },
+    Line {
+        name: "peers-5000",
+        what: "5,000 peers in the list, 50 changes a second, in a browser",
+        take: many::take,
+    },
+    Line {
+        name: "tree-20000",
+        what: "a site of 20,000 files, listed and in the editor",
+        take: tree::take,
+    },
+    Line {
+        name: "export-1gb",
+        what: "a site of 1 GiB as one file",
+        take: export::take,
     },
 ];
 

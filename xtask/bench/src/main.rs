@@ -5,6 +5,7 @@
 //! real binaries, floors and load generators are hidden commands of this one.
 
 mod bench;
+mod browser;
 mod floor;
 mod http;
 mod lines;
@@ -15,6 +16,7 @@ mod profile;
 mod report;
 mod samples;
 mod space;
+mod stand_in;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,7 @@ fn run() -> Result<ExitCode> {
         floor::seen::WAIT => floor::seen::wait(parse(&command, &rest)),
         floor::seen::START => floor::seen::start(parse(&command, &rest)),
         load::rate::COMMAND => load::rate::run(parse(&command, &rest)),
+        stand_in::COMMAND => stand_in::run(parse(&command, &rest)),
         load::bulk::COMMAND => load::bulk::run(parse(&command, &rest)),
         _ => return bench::run(argh::from_env()),
     }?;

@@ -97,7 +97,8 @@ pub(crate) struct Peer<'a> {
     pub(crate) id: String,
     /// Where the control pages are.
     pub(crate) control: SocketAddr,
-    cookie: String,
+    /// The owner's session, `name=value`.
+    pub(crate) cookie: String,
     /// When `/api/self` had answered.
     pub(crate) answered: Instant,
 }
@@ -165,6 +166,12 @@ impl<'a> Peer<'a> {
             path,
             Some(&self.cookie),
         )
+    }
+
+    /// Takes an answer of any length as the owner and throws it away; its bytes.
+    pub(crate) fn drain(&self, path: &str) -> Result<u64> {
+        let stream = self.space.connect(self.control)?;
+        http::drain(stream, &self.control.to_string(), path, &self.cookie)
     }
 
     /// The `Host` under which a site is shown here, found by following its link.

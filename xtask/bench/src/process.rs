@@ -129,6 +129,13 @@ impl Process {
         self.field("status", "VmHWM:")
     }
 
+    /// Bytes it has read so far, from files and pipes; sockets that are received from do not count (proc(5), io, `rchar`).
+    pub(crate) fn read_bytes(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(self.proc("io")).map_err(|_| self.failed("is gone"))?;
+        let count = text.lines().find_map(|line| line.strip_prefix("rchar:"));
+        Ok(count.context("no rchar")?.trim().parse()?)
+    }
+
     /// Starts a new measurement of the peak.
     pub(crate) fn forget_peak(&self) -> Result<()> {
         // proc(5), clear_refs: 5 resets the high water mark.

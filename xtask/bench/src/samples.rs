@@ -13,18 +13,24 @@ pub(crate) enum Unit {
     Megabytes,
     /// 2²⁰ bytes.
     Mebibytes,
+    /// 10³ bytes.
+    Kilobytes,
+    /// Whole things.
+    Count,
 }
 
 impl Unit {
     /// A value with its unit, in three digits or so.
     pub(crate) fn show(self, value: f64) -> String {
         format!("{} {}", self.digits(value), self.name())
+            .trim_end()
+            .to_owned()
     }
 
     /// A value without its unit.
     pub(crate) fn digits(self, value: f64) -> String {
         match value.abs() {
-            _ if self == Self::PerSecond => thousands(value),
+            _ if matches!(self, Self::PerSecond | Self::Count) => thousands(value),
             large if large >= 100.0 => format!("{value:.0}"),
             middle if middle >= 10.0 => format!("{value:.1}"),
             small if small >= 1.0 => format!("{value:.2}"),
@@ -38,6 +44,8 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Megabytes => "MB/s",
             Self::Mebibytes => "MiB",
+            Self::Kilobytes => "kB",
+            Self::Count => "",
         }
     }
 }

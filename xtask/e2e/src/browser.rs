@@ -1,8 +1,9 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
 mod axe;
-mod devtools;
+mod components;
 mod find;
+mod focus;
 mod hostile;
 mod keyboard;
 mod keys;
@@ -13,15 +14,13 @@ mod pictures;
 mod three_tabs;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use fantoccini::wd::Capabilities;
-use fantoccini::{Client, ClientBuilder, Locator};
-use serde_json::{Value, json};
+use fantoccini::{Client, Locator};
+use goop_browser::{Driver, Wanted};
+use serde_json::Value;
 
-const PORT: u16 = 9515;
 const SOON: Duration = Duration::from_secs(15);
 
 /// Runs the part a script names. Called on the host itself.
@@ -31,9 +30,13 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let folder = script["folder"].as_str().context("folder")?.to_owned();
-        let _driver = Driver::start(&folder)?;
-        let client = connect(&folder, script["phone"] == true).await?;
+        let folder = Path::new(script["folder"].as_str().context("folder")?);
+        let _driver = Driver::start(folder)?;
+        let wanted = Wanted {
+            phone: script["phone"] == true,
+            ..Wanted::default()
+        };
+        let client = goop_browser::connect(folder, &wanted).await?;
         let done = match script["part"].as_str() {
             Some("live") => live::run(&client, &script).await,
             Some("person") => person::uses_every_page(&client, &script).await,
@@ -41,6 +44,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("only text") => only_text::run(&client, &script).await,
             Some("three tabs") => three_tabs::run(&client, &script).await,
             Some("hostile") => hostile::run(&client, &script).await,
+            Some("components") => components::run(&client, &script).await,
             Some("pictures alone") => pictures::alone(&client, &script).await,
             Some("pictures") => pictures::everything(&client, &script).await,
             part => bail!("there is no part {part:?}"),
@@ -69,66 +73,6 @@ async fn describe(client: &Client) {
             .and_then(|text| text.as_str().map(str::to_owned))
             .unwrap_or_default()
     );
-}
-
-/// chromedriver, ended when dropped.
-struct Driver(Child);
-
-impl Driver {
-    fn start(folder: &str) -> Result<Self> {
-        let log = std::fs::File::create(format!("{folder}/chromedriver.log"))?;
-        let child = Command::new("chromedriver")
-            .arg(format!("--port={PORT}"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("`chromedriver` is missing: apt-get install chromium chromium-driver")?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the browser: a window of a desktop, or a phone with its touch screen.
-async fn connect(folder: &str, phone: bool) -> Result<Client> {
-    // Chromedriver lets sites open windows; people's browsers do not.
-    let mut options = json!({ "excludeSwitches": ["disable-popup-blocking"], "args": [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,800",
-        format!("--user-data-dir={folder}/chromium"),
-    ] });
-    if phone {
-        let screen =
-            json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true, "mobile": true });
-        options["mobileEmulation"] = json!({ "deviceMetrics": screen });
-    }
-    let mut capabilities = Capabilities::new();
-    capabilities.insert("goog:chromeOptions".to_owned(), options);
-    let deadline = Instant::now() + SOON;
-    loop {
-        let tried = ClientBuilder::new(hyper_connector())
-            .capabilities(capabilities.clone())
-            .connect(&format!("http://127.0.0.1:{PORT}"))
-            .await;
-        match tried {
-            Ok(client) => return Ok(client),
-            Err(error) if Instant::now() > deadline => {
-                return Err(error).context("the browser did not start");
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-/// The plain connector: WebDriver is spoken over the loopback only.
-fn hyper_connector() -> hyper_util::client::legacy::connect::HttpConnector {
-    hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
 /// The text of an element as soon as there is one.

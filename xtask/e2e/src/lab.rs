@@ -1,17 +1,34 @@
-//! A private network: one bridge, and hosts on it, each a network namespace. It works with `ip` from iproute2: what is
-//! needed here is six commands, and a later matrix of NAT kinds has other needs.
+//! A private network: one bridge, and hosts on it, each a network namespace; or a small internet (`internet`) with homes
+//! behind every kind of NAT (`nat`). It works with `ip` from iproute2 and `nft` from nftables: what is needed here is a
+//! dozen commands.
+
+mod internet;
+mod line;
+mod nat;
+mod sockets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::figures::Figures;
+
+pub(crate) use internet::{Home, Internet};
+pub(crate) use line::Quality;
+pub(crate) use nat::Nat;
+pub(crate) use sockets::{
+    ARRIVES, accepted, carry, connect, connected, dial, port, receive, receive_until,
+};
 
 /// The network of one scenario, with a folder for what its hosts keep.
 pub(crate) struct Lab {
     bins: PathBuf,
     shots: Option<PathBuf>,
     folder: tempfile::TempDir,
+    figures: Rc<Figures>,
 }
 
 impl Lab {
@@ -21,7 +38,7 @@ impl Lab {
     }
 
     /// An empty LAN.
-    pub(crate) fn new(bins: &Path, shots: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(bins: &Path, shots: Option<&Path>, figures: &Rc<Figures>) -> Result<Self> {
         ip("-Version")?;
         // A namespace ends a moment after it was deleted, and its cables with it; ours are pulled first.
         sh(
@@ -35,17 +52,14 @@ impl Lab {
             bins: bins.to_owned(),
             shots: shots.map(Path::to_owned),
             folder: tempfile::tempdir().context("a temporary folder")?,
+            figures: Rc::clone(figures),
         })
     }
 
     /// A host with one interface on the LAN.
     pub(crate) fn host(&self, number: u8) -> Result<Host> {
-        let host = Host {
-            name: format!("h{number}"),
-            number,
-        };
-        ip(&format!("netns add {}", host.name))?;
-        ip(&format!("-n {} link set lo up", host.name))?;
+        let host = Host::existing(number);
+        host.make()?;
         // An IPv6 address that is still being tried out becomes usable seconds later, and a browser takes that for a
         // change of network and drops what it was loading.
         let quiet = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
@@ -60,12 +74,8 @@ impl Lab {
 
     /// A host without any interface but its loopback.
     pub(crate) fn lonely_host(&self, number: u8) -> Result<Host> {
-        let host = Host {
-            name: format!("h{number}"),
-            number,
-        };
-        ip(&format!("netns add {}", host.name))?;
-        ip(&format!("-n {} link set lo up", host.name))?;
+        let host = Host::existing(number);
+        host.make()?;
         Ok(host)
     }
 
@@ -79,17 +89,23 @@ impl Lab {
         self.shots.as_deref()
     }
 
+    /// What was measured in this run.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
     /// A program that was built.
     pub(crate) fn bin(&self, name: &str) -> PathBuf {
         self.bins.join(name)
     }
 }
 
-/// A host on the LAN.
+/// A host, on the LAN or elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     name: String,
-    number: u8,
+    /// Its place on the LAN, if it has one.
+    lan: Option<u8>,
 }
 
 impl Host {
@@ -97,8 +113,34 @@ impl Host {
     pub(crate) fn existing(number: u8) -> Self {
         Self {
             name: format!("h{number}"),
-            number,
+            lan: Some(number),
         }
+    }
+
+    /// A host that is not on the LAN.
+    fn elsewhere(name: String) -> Self {
+        Self { name, lan: None }
+    }
+
+    /// Makes it, with nothing but its loopback.
+    fn make(&self) -> Result<()> {
+        ip(&format!("netns add {}", self.name))?;
+        self.ip("link set lo up")
+    }
+
+    /// Its name, which is that of its network.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip` on this host.
+    fn ip(&self, words: &str) -> Result<()> {
+        ip(&format!("-n {} {words}", self.name))
+    }
+
+    fn place(&self) -> Result<u8> {
+        self.lan
+            .with_context(|| format!("{} has no cable in the LAN", self.name))
     }
 
     /// A command that runs on this host.
@@ -113,27 +155,24 @@ impl Host {
 
     /// Puts the host's cable in.
     pub(crate) fn plug(&self) -> Result<()> {
-        let number = self.number;
+        let number = self.place()?;
         ip(&format!(
             "link add v{number} type veth peer name eth0 netns {}",
             self.name
         ))?;
         ip(&format!("link set v{number} master lan up"))?;
-        ip(&format!("-n {} link set eth0 up", self.name))
+        self.ip("link set eth0 up")
     }
 
     /// Pulls it.
     pub(crate) fn unplug(&self) -> Result<()> {
-        ip(&format!("link del v{}", self.number))
+        ip(&format!("link del v{}", self.place()?))
     }
 
     /// Gives the host another address.
     pub(crate) fn set_address(&self, address: &str) -> Result<()> {
-        ip(&format!(
-            "-n {} addr flush dev eth0 scope global",
-            self.name
-        ))?;
-        ip(&format!("-n {} addr add {address}/24 dev eth0", self.name))
+        self.ip("addr flush dev eth0 scope global")?;
+        self.ip(&format!("addr add {address}/24 dev eth0"))
     }
 }
 
@@ -149,6 +188,16 @@ impl Mount {
             folder.display()
         ))?;
         Ok(Self(folder.to_owned()))
+    }
+
+    /// A file in the place of another one.
+    pub(crate) fn over(place: &Path, file: &Path) -> Result<Self> {
+        sh(&format!(
+            "mount --bind '{}' '{}'",
+            file.display(),
+            place.display()
+        ))?;
+        Ok(Self(place.to_owned()))
     }
 
     /// A file that nobody can write or replace, not even root.
@@ -173,7 +222,7 @@ pub(crate) fn ip(words: &str) -> Result<()> {
     let output = Command::new("ip")
         .args(words.split_whitespace())
         .output()
-        .context("`ip` is missing: apt-get install iproute2")?;
+        .context("`ip` is missing: cargo xtask setup")?;
     if !output.status.success() {
         bail!(
             "ip {words}: {}",

@@ -5,13 +5,17 @@
 //! when it ends, however it ends.
 
 mod browser;
+mod figures;
 mod lab;
 mod peer;
+mod rendezvous;
 mod scenarios;
 
+use std::borrow::Cow;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +36,15 @@ struct Args {
     /// only scenarios with a browser
     #[argh(switch)]
     browser: bool,
+    /// only real peers behind every pair of NAT kinds (minutes)
+    #[argh(switch)]
+    matrix: bool,
+    /// write what the pairs of NAT kinds reached, and how soon, into this file
+    #[argh(option)]
+    table: Option<PathBuf>,
+    /// say the names of the scenarios instead of running them
+    #[argh(switch)]
+    list: bool,
     /// take pictures of every page into this folder instead of testing anything
     #[argh(option)]
     shots: Option<PathBuf>,
@@ -50,23 +63,29 @@ enum Kind {
     Lan,
     /// A network that changes.
     Net,
+    /// Real peers behind a pair of NAT kinds; runs only when it is asked for.
+    Matrix,
     /// A browser.
     Browser,
     /// A browser that takes pictures; runs only when they are asked for.
     Pictures,
 }
 
+/// What a scenario does in its own network.
+type Run = dyn Fn(&lab::Lab) -> Result<()>;
+
 /// A scenario: what it shows, and how.
 struct Scenario {
-    name: &'static str,
+    name: Cow<'static, str>,
     kind: Kind,
-    run: fn(&lab::Lab) -> Result<()>,
+    run: Box<Run>,
 }
 
 fn main() -> ExitCode {
     let args: Args = argh::from_env();
     let done = match (&args.drive, std::env::var_os(INSIDE)) {
         (Some(script), _) => browser::drive(script),
+        (None, _) if args.list => list(&args),
         (None, Some(_)) => run(&args),
         (None, None) => enter(),
     };
@@ -96,10 +115,17 @@ fn enter() -> Result<()> {
         "--kill-child",
         "--mount-proc",
     ]);
+    // A proxy of the machine cannot be reached from inside.
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
     if !root {
         command.args(["--user", "--map-root-user"]);
     }
+    // An ordinary user's programs are looked for elsewhere than those of routers and proxies.
+    let path = std::env::var("PATH").unwrap_or_default();
     let error = command
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
         .arg("--")
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -111,33 +137,51 @@ fn enter() -> Result<()> {
     )
 }
 
-fn run(args: &Args) -> Result<()> {
-    let all = scenarios::all();
-    let kinds: Vec<Kind> = match (args.net, args.browser) {
-        _ if args.shots.is_some() => vec![Kind::Pictures],
-        (false, false) => vec![Kind::Lan, Kind::Net, Kind::Browser],
-        (net, browser) => net
-            .then_some(Kind::Net)
-            .into_iter()
-            .chain(browser.then_some(Kind::Browser))
-            .collect(),
-    };
-    let wanted = |scenario: &&Scenario| {
+/// The scenarios that were asked for.
+fn chosen(args: &Args) -> Result<Vec<Scenario>> {
+    let asked = [
+        (args.net, Kind::Net),
+        (args.matrix, Kind::Matrix),
+        (args.browser, Kind::Browser),
+    ];
+    let mut kinds: Vec<Kind> = asked
+        .into_iter()
+        .filter_map(|(asked, kind)| asked.then_some(kind))
+        .collect();
+    if args.shots.is_some() {
+        kinds = vec![Kind::Pictures];
+    } else if kinds.is_empty() {
+        kinds = vec![Kind::Lan, Kind::Net, Kind::Browser];
+    }
+    let mut chosen = scenarios::all();
+    chosen.retain(|scenario| {
         kinds.contains(&scenario.kind)
             && args
                 .filter
                 .as_deref()
                 .is_none_or(|filter| scenario.name.contains(filter))
-    };
-    let chosen: Vec<&Scenario> = all.iter().filter(wanted).collect();
+    });
     if chosen.is_empty() {
         bail!("no scenario matches");
     }
+    Ok(chosen)
+}
+
+fn list(args: &Args) -> Result<()> {
+    for scenario in chosen(args)? {
+        println!("{}", scenario.name);
+    }
+    Ok(())
+}
+
+fn run(args: &Args) -> Result<()> {
+    let chosen = chosen(args)?;
+    let figures = Rc::new(figures::Figures::default());
     lab::Lab::enter().context("a place for the names of private networks")?;
     let mut failed = Vec::new();
     for scenario in &chosen {
         let start = Instant::now();
-        let outcome = lab::Lab::new(&args.bin_dir, args.shots.as_deref())
+        let outcome = lab::Lab::new(&args.bin_dir, args.shots.as_deref(), &figures)
             .context("the private network")
             .and_then(|lab| (scenario.run)(&lab));
         let took = start.elapsed().as_secs_f64();
@@ -145,9 +189,13 @@ fn run(args: &Args) -> Result<()> {
             Ok(()) => println!("ok      {took:>6.1} s  {}", scenario.name),
             Err(error) => {
                 println!("FAILED  {took:>6.1} s  {}\n{error:#}", scenario.name);
-                failed.push(scenario.name);
+                failed.push(scenario.name.as_ref());
             }
         }
+    }
+    if let Some(file) = &args.table {
+        std::fs::write(file, figures.tables())
+            .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     println!(
         "e2e: {} passed, {} failed",

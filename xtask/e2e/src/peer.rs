@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(15);
 pub(crate) struct Peer {
     pub(crate) host: Host,
     pub(crate) dir: PathBuf,
+    /// The certificates it trusts, instead of the machine's.
+    pub(crate) trust: Option<PathBuf>,
     program: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -67,6 +69,7 @@ impl Peer {
             host: host.clone(),
             program: lab.bin("goop2"),
             dir,
+            trust: None,
             log,
             child: None,
         }
@@ -75,6 +78,11 @@ impl Peer {
     /// Starts it and waits until its API answers.
     pub(crate) fn start(&mut self) -> Result<()> {
         self.spawn()?;
+        self.started()
+    }
+
+    /// Waits until the API of one that was spawned answers.
+    pub(crate) fn started(&mut self) -> Result<()> {
         wait("the peer's API answers", START, || {
             if let Some(status) = self
                 .child
@@ -101,6 +109,9 @@ impl Peer {
             .arg(&self.dir)
             .stdout(log.try_clone()?)
             .stderr(log);
+        if let Some(certificates) = &self.trust {
+            command.env("SSL_CERT_FILE", certificates);
+        }
         self.child = Some(command.spawn().context("goop2 could not be started")?);
         Ok(())
     }

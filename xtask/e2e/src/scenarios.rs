@@ -5,18 +5,27 @@ mod exposure;
 mod keeping;
 mod lan;
 mod messages;
+mod nat_kinds;
+mod nat_matrix;
 mod net;
 mod only_text;
 mod pages;
 mod pictures;
 mod three_tabs;
 
+use anyhow::Result;
+
+use crate::lab::Lab;
 use crate::{Kind, Scenario};
 
 /// Every scenario, in the order they run.
 pub(crate) fn all() -> Vec<Scenario> {
-    let scenario = |name, kind, run| Scenario { name, kind, run };
-    vec![
+    let scenario = |name: &'static str, kind, run: fn(&Lab) -> Result<()>| Scenario {
+        name: name.into(),
+        kind,
+        run: Box::new(run),
+    };
+    let mut all = vec![
         scenario(
             "three peers find each other and browse",
             Kind::Lan,
@@ -54,6 +63,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             bad_input::damaged,
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
+        scenario(
+            "a full disk in the middle of a save or an import changes nothing",
+            Kind::Lan,
+            bad_input::full_disk_and_site,
+        ),
         scenario(
             "a read-only goop.json is left alone",
             Kind::Lan,
@@ -107,6 +121,48 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("an interface comes and goes", Kind::Net, net::cable),
         scenario("no network at all", Kind::Net, net::lonely),
         scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario("NAT kinds: none", Kind::Net, nat_kinds::no_nat),
+        scenario("NAT kinds: open", Kind::Net, nat_kinds::open),
+        scenario(
+            "NAT kinds: address-restricted",
+            Kind::Net,
+            nat_kinds::address_restricted,
+        ),
+        scenario(
+            "NAT kinds: port-restricted",
+            Kind::Net,
+            nat_kinds::port_restricted,
+        ),
+        scenario("NAT kinds: symmetric", Kind::Net, nat_kinds::symmetric),
+        scenario("NAT kinds: carrier", Kind::Net, nat_kinds::carrier),
+        scenario("NAT kinds: UDP blocked", Kind::Net, nat_kinds::udp_blocked),
+        scenario("NAT kinds: only HTTPS", Kind::Net, nat_kinds::https_only),
+        scenario("NAT kinds: pairs", Kind::Net, nat_kinds::pairs),
+        scenario(
+            "a long line loses and delays",
+            Kind::Net,
+            nat_kinds::long_line,
+        ),
+        scenario(
+            "an interface comes back with another address",
+            Kind::Net,
+            nat_kinds::moving,
+        ),
+        scenario(
+            "two homes meet over a rendezvous server",
+            Kind::Net,
+            nat_matrix::two_homes,
+        ),
+        scenario(
+            "two homes that nobody can dial meet over its relay",
+            Kind::Net,
+            nat_matrix::over_the_relay,
+        ),
+        scenario(
+            "the server's address may be entered while the peer runs",
+            Kind::Net,
+            nat_matrix::entered_later,
+        ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),
@@ -131,9 +187,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             three_tabs::three_tabs,
         ),
         scenario(
+            "components, each by itself",
+            Kind::Browser,
+            pages::components,
+        ),
+        scenario(
             "pictures of every page",
             Kind::Pictures,
             pictures::every_page,
         ),
-    ]
+    ];
+    all.extend(nat_matrix::all());
+    all
 }

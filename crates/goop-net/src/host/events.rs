@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{gossipsub, ping};
+use libp2p::{Multiaddr, gossipsub, ping};
 
 use super::swarm::BehaviourEvent;
 use super::{Host, unix_millis};
@@ -30,24 +30,24 @@ impl Host {
                 endpoint,
                 ..
             } => {
-                self.on_connected(peer_id, &endpoint);
+                self.on_connected(peer_id, connection_id, &endpoint);
                 self.doubt_others(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
-                num_established,
+                endpoint,
                 cause,
                 ..
             } => {
                 tracing::debug!(peer = %peer_id, ?cause, "a connection ended");
-                self.on_closed(peer_id, connection_id, num_established);
+                self.on_closed(peer_id, connection_id, endpoint.is_relayed());
             }
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),
+                connection_id,
                 error,
-                ..
-            } => self.dial_failed(peer, &error),
+            } => self.on_dial_error(peer, connection_id, &error),
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
                 self.refresh_listening();
@@ -69,7 +69,7 @@ impl Host {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         metrics::counter!("goop_net_connections").increment(1);
         self.gauge_connected();
         let now = Instant::now();
@@ -77,9 +77,23 @@ impl Host {
         let dialled = endpoint
             .is_dialer()
             .then(|| address::without_peer(addr.clone()));
-        self.dials.connected(&peer, dialled);
-        // A relayed connection proves less: it may outlive the peer.
-        if !address::is_relayed(addr) {
+        if endpoint.is_relayed() {
+            // It proves less than a direct one: it may outlive the peer.
+            self.circuit_dials.remove(&connection);
+            self.fallback.connected(peer, now);
+            self.dials.set_relayed(&peer, true);
+            self.look_over_tcp();
+            if self.links.is_direct(&peer) {
+                self.watch_circuits(peer);
+            }
+        } else if self.relay.is_relay(&peer) {
+            self.relay
+                .connected(address::without_peer(addr.clone()), now);
+            self.settle_relay(now);
+        } else {
+            self.dials.connected(&peer, dialled);
+            self.fallback.direct_connected(&peer);
+            self.direct_is_there(peer, connection);
             let change = self.table.reached(&peer, now, SystemTime::now());
             self.changed(change);
         }
@@ -106,14 +120,33 @@ impl Host {
         }
     }
 
-    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, remaining: u32) {
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, relayed: bool) {
         metrics::counter!("goop_net_connections_closed").increment(1);
         self.gauge_connected();
         self.silent.remove(&connection);
-        if remaining > 0 {
+        self.observed.gone(connection);
+        self.looked(connection);
+        let now = Instant::now();
+        if relayed && self.links.relayed(&peer).is_empty() {
+            self.fallback.disconnected(&peer);
+            self.dials.set_relayed(&peer, false);
+            self.no_circuit_left(&peer);
+        } else if !relayed && !self.links.is_direct(&peer) {
+            if self.relay.is_relay(&peer) {
+                self.relay.disconnected(now);
+                self.settle_relay(now);
+            } else {
+                self.dials.disconnected(&peer, now);
+            }
+        } else if !relayed && self.relay.is_relay(&peer) {
+            // The reservation may have been the lost connection's.
+            self.relay.verify(now);
+            self.settle_relay(now);
+        }
+        if self.links.is_connected(&peer) {
             return;
         }
-        self.dials.disconnected(&peer, Instant::now());
+        self.foreign_relays.remove(&peer);
         // A polite peer said goodbye before; of the others we find out.
         if self.table.get(&peer).is_some_and(|row| row.reachable) {
             self.probe(peer, None);
@@ -143,15 +176,25 @@ impl Host {
     }
 
     fn on_identify(&mut self, event: libp2p::identify::Event) {
-        let libp2p::identify::Event::Received { peer_id, info, .. } = event else {
+        let libp2p::identify::Event::Received {
+            connection_id,
+            peer_id,
+            info,
+        } = event
+        else {
             return;
         };
         tracing::debug!(peer = %peer_id, agent = info.agent_version, "identified");
         self.links
             .learn_protocols(&peer_id, identify::protocols(&info));
-        let addrs = self.vicinity.believed(&peer_id, info.listen_addrs);
-        self.dials
-            .learn(peer_id, addrs, self.table.lifetimes().ttl, Instant::now());
+        self.observe(peer_id, connection_id, info.observed_addr);
+        self.looked(connection_id);
+        if !self.relay.is_relay(&peer_id) {
+            let addrs = self.vicinity.believed(&peer_id, info.listen_addrs);
+            let wanted = self.table.lifetimes().ttl;
+            self.dials.learn(peer_id, addrs, wanted, Instant::now());
+        }
+        self.consider_punching(peer_id);
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
@@ -171,41 +214,87 @@ impl Host {
         let now = Instant::now();
         let message = match self.gate.admit(signer, data, now) {
             Ok(message) => message,
-            Err(Refused::Own) => return,
-            Err(refused) => {
-                metrics::counter!("goop_net_presence_refused").increment(1);
-                tracing::debug!(?signer, %refused, "a presence record was refused");
-                return;
-            }
+            Err(refused) => return refuse(signer, &refused),
         };
         metrics::counter!("goop_net_presence_in").increment(1);
-        let peer = message.peer;
+        let source = if self.links.is_direct(&message.peer) {
+            Source::Neighbour
+        } else {
+            Source::Gossip
+        };
         match message.kind {
-            PresenceKind::Online | PresenceKind::Update => {
-                let addrs = self
-                    .vicinity
-                    .dialable(&peer, message.addrs.iter().map(String::as_str));
-                self.dials
-                    .learn(peer, addrs, self.table.lifetimes().ttl, now);
-                let source = if self.links.is_direct(&peer) {
-                    Source::Neighbour
-                } else {
-                    Source::Gossip
-                };
-                let changes = self
-                    .table
-                    .announced(&message, source, now, SystemTime::now());
-                self.changed(changes);
-                self.note_reachability(peer, now);
-            }
-            PresenceKind::Offline => {
-                let change = self.table.said_goodbye(&message, now, SystemTime::now());
-                self.dials.forget(&peer);
-                self.changed(change);
-            }
+            PresenceKind::Online | PresenceKind::Update => self.announced(&message, source, now),
+            PresenceKind::Offline => self.said_goodbye(&message, now),
             // Only a rendezvous may send hints, so the gate lets none through.
             PresenceKind::Punch => {}
         }
+    }
+
+    /// What a rendezvous passed on.
+    pub(super) fn on_rendezvous(&mut self, message: PresenceMessage) {
+        let now = Instant::now();
+        self.mapping.want(now);
+        let signed_before = self.table.is_signed(&message.peer);
+        let message = match self.gate.admit_passed_on(message, signed_before, now) {
+            Ok(message) => message,
+            Err(refused) => return refuse(None, &refused),
+        };
+        metrics::counter!("goop_net_presence_in").increment(1);
+        match message.kind {
+            PresenceKind::Online | PresenceKind::Update => {
+                self.announced(&message, Source::Rendezvous, now);
+            }
+            PresenceKind::Offline => {
+                // The rendezvous lost it; if we did not, it is asked.
+                if self.links.is_connected(&message.peer) {
+                    self.probe(message.peer, None);
+                } else {
+                    self.said_goodbye(&message, now);
+                }
+            }
+            PresenceKind::Punch => self.hinted(&message, now),
+        }
+    }
+
+    fn learn_addrs(&mut self, message: &PresenceMessage, now: Instant) -> Vec<Multiaddr> {
+        let peer = message.peer;
+        let texts = || message.addrs.iter().map(String::as_str);
+        let relay = self.relay.info().map(|info| info.peer);
+        let circuits = self.vicinity.circuits(&peer, texts(), relay);
+        self.fallback.learn(peer, circuits, now);
+        let addrs = self.vicinity.dialable(&peer, texts());
+        let wanted = self.table.lifetimes().ttl;
+        self.dials.learn(peer, addrs.clone(), wanted, now);
+        addrs
+    }
+
+    fn announced(&mut self, message: &PresenceMessage, source: Source, now: Instant) {
+        if self.relay.is_relay(&message.peer) {
+            return;
+        }
+        self.learn_addrs(message, now);
+        let changes = self
+            .table
+            .announced(message, source, now, SystemTime::now());
+        self.changed(changes);
+        self.note_reachability(message.peer, now);
+    }
+
+    fn said_goodbye(&mut self, message: &PresenceMessage, now: Instant) {
+        let change = self.table.said_goodbye(message, now, SystemTime::now());
+        self.dials.forget(&message.peer);
+        self.fallback.forget(&message.peer);
+        self.changed(change);
+    }
+
+    /// A rendezvous says where a peer is, and told it the same of us: both dial now.
+    fn hinted(&mut self, message: &PresenceMessage, now: Instant) {
+        let addrs = self.learn_addrs(message, now);
+        if !self.links.is_direct(&message.peer) {
+            self.dials.hint(&message.peer, now);
+            self.punch_by_hint(message.peer, &addrs);
+        }
+        self.probe(message.peer, None);
     }
 
     fn note_reachability(&mut self, peer: PeerId, now: Instant) {
@@ -223,11 +312,11 @@ impl Host {
 
     pub(super) fn publish_offline(&mut self) {
         if let Some(record) = self.presence.farewell(unix_millis()) {
-            self.send_record(&record);
+            self.send_record(record);
         }
     }
 
-    pub(super) fn send_record(&mut self, record: &PresenceMessage) {
+    pub(super) fn send_record(&mut self, record: PresenceMessage) {
         let sent = self
             .swarm
             .behaviour_mut()
@@ -240,5 +329,13 @@ impl Host {
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {}
             Err(error) => tracing::debug!(%error, "a presence record was not sent"),
         }
+        self.own_record.send_replace(Some(record));
+    }
+}
+
+fn refuse(signer: Option<PeerId>, refused: &Refused) {
+    if *refused != Refused::Own {
+        metrics::counter!("goop_net_presence_refused").increment(1);
+        tracing::debug!(?signer, %refused, "a presence record was refused");
     }
 }

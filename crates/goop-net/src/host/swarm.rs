@@ -6,11 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::ConnectedPoint;
 use libp2p::core::multiaddr::Protocol;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox};
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, ping, quic, tcp, tls, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, Transport, dns, noise, ping, quic, tcp, tls, yamux};
 
+use super::websocket::WebSockets;
+use crate::PeerId;
+use crate::circuit::security::Security;
+use crate::circuit::transport::{Circuits, everywhere};
 use crate::config::{Listen, NetConfig, NetError, Transports};
 use crate::gossip::{self, OnePipe};
 use crate::identify;
@@ -77,6 +85,7 @@ pub(super) async fn build(
     config: &NetConfig,
     serving: Arc<Serving>,
     links: Arc<Links>,
+    circuits: Circuits,
     topic: &IdentTopic,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let mut gossip = gossip::behaviour(&config.keypair).map_err(NetError::Other)?;
@@ -96,6 +105,10 @@ pub(super) async fn build(
         gossip: OnePipe::new(gossip),
         streams: streams::Behaviour::new(serving, links),
     };
+    let circuits = circuits
+        .upgrade(Version::V1Lazy)
+        .authenticate(Security::new(&config.keypair)?)
+        .multiplex(muxer());
     let tcp = tcp::Config::default().nodelay(true);
     let builder = SwarmBuilder::with_existing_identity(config.keypair.clone()).with_tokio();
     // A macro, because each set of transports is another type until the swarm is built.
@@ -117,14 +130,10 @@ pub(super) async fn build(
     }
     Ok(match config.transports {
         Transports::All => {
-            let (resolver, options) = system_dns();
+            let circuits = circuits.map(boxed);
+            let every = every_transport(config, tcp, circuits)?;
             let builder = builder
-                .with_tcp(tcp, (tls::Config::new, noise::Config::new), muxer)
-                .map_err(|error| other(&error))?
-                .with_quic_config(quic_config)
-                .with_dns_config(resolver, options)
-                .with_websocket((tls::Config::new, noise::Config::new), muxer)
-                .await
+                .with_other_transport(|_| every)
                 .map_err(|error| other(&error))?;
             finish!(builder)
         }
@@ -133,12 +142,16 @@ pub(super) async fn build(
                 builder
                     .with_tcp(tcp, noise::Config::new, muxer)
                     .map_err(|error| other(&error))?
+                    .with_other_transport(|_| circuits)
+                    .map_err(|error| other(&error))?
             )
         }
         Transports::TcpTls => {
             finish!(
                 builder
                     .with_tcp(tcp, tls::Config::new, muxer)
+                    .map_err(|error| other(&error))?
+                    .with_other_transport(|_| circuits)
                     .map_err(|error| other(&error))?
             )
         }
@@ -147,8 +160,62 @@ pub(super) async fn build(
                 .with_tcp(tcp, tls::Config::new, muxer)
                 .map_err(|error| other(&error))?
                 .with_quic_config(quic_config)
+                .with_other_transport(|_| circuits)
+                .map_err(|error| other(&error))?
         ),
     })
+}
+
+/// TCP, QUIC and circuits, at names too, and WebSockets. The library's builder would put them together, but for WebSockets
+/// it trusts no certificate of the machine, and does not start on one without name servers.
+fn every_transport(
+    config: &NetConfig,
+    tcp: tcp::Config,
+    circuits: impl Transport<
+        Output = (PeerId, StreamMuxerBox),
+        Error: Send + Sync,
+        Dial: Send,
+        ListenerUpgrade: Send,
+    > + Send
+    + Unpin
+    + 'static,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    let (resolver, options) = system_dns();
+    let security = Security::new(&config.keypair)?;
+    let sockets = WebSockets::new(dns::tokio::Transport::custom(
+        tcp::tokio::Transport::new(tcp.clone()),
+        resolver.clone(),
+        options.clone(),
+    ))
+    .upgrade(Version::V1Lazy)
+    .authenticate(security.clone())
+    .multiplex(muxer())
+    .map(boxed);
+    let direct = tcp::tokio::Transport::new(tcp)
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(muxer())
+        .map(boxed)
+        .or_transport(
+            quic::tokio::Transport::new(quic_config(quic::Config::new(&config.keypair))).map(boxed),
+        )
+        .map(|either, _| either.into_inner())
+        .or_transport(circuits)
+        .map(|either, _| either.into_inner());
+    // A WebSocket keeps its name: that is what its certificate is for.
+    Ok(sockets
+        .or_transport(dns::tokio::Transport::custom(direct, resolver, options))
+        .map(|either, _| either.into_inner())
+        .boxed())
+}
+
+fn boxed<M>((peer, connection): (PeerId, M), _: ConnectedPoint) -> (PeerId, StreamMuxerBox)
+where
+    M: StreamMuxer + Send + 'static,
+    M::Substream: Send + 'static,
+    M::Error: Send + Sync + 'static,
+{
+    (peer, StreamMuxerBox::new(connection))
 }
 
 /// The name servers of the machine. Without any, addresses with names cannot be dialled, and nothing else is missing.
@@ -215,6 +282,9 @@ pub(super) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
         let reason = reason.unwrap_or_else(|| "no address to listen on".to_owned());
         return Err(NetError::Port { port, reason });
     }
+    swarm
+        .listen_on(everywhere())
+        .map_err(|error| other(&error))?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt};
+use goop_identity::PeerId;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +22,7 @@ use super::http::{Http, HttpError, REST, Socket};
 use super::machine::{Action, Contact, Failure, Input, Machine};
 use super::sse::Lines;
 use super::{ClientConfig, Heard, RelayInfo, ServerState};
+use crate::wire::{ClientHello, ServerHello};
 
 /// How long a server may take for a record (rendezvous.md 18.2).
 const PUBLISH: Duration = Duration::from_secs(2);
@@ -57,6 +59,7 @@ enum Outcome {
 pub(super) struct Task {
     http: Http,
     config: ClientConfig,
+    me: PeerId,
     own: watch::Receiver<Option<PresenceMessage>>,
     heard: mpsc::Sender<Heard>,
     state: watch::Sender<ServerState>,
@@ -73,6 +76,7 @@ pub(super) struct Task {
     publish_again: bool,
     /// What was delivered last, without its time, and when.
     delivered: Option<(PresenceMessage, Instant)>,
+    last_ts: i64,
     repeat_at: Instant,
     relay_at: Instant,
     asking_relay: bool,
@@ -88,9 +92,11 @@ impl Task {
         state: watch::Sender<ServerState>,
     ) -> Self {
         let now = Instant::now();
+        let me = config.keypair.public().to_peer_id();
         Self {
             http,
             config,
+            me,
             own,
             heard,
             state,
@@ -104,6 +110,7 @@ impl Task {
             publishing: false,
             publish_again: false,
             delivered: None,
+            last_ts: 0,
             repeat_at: now,
             relay_at: now,
             asking_relay: false,
@@ -173,7 +180,7 @@ impl Task {
             match action {
                 Action::OpenSocket => {
                     let http = self.http.clone();
-                    let path = format!("/ws?peer_id={}", self.config.peer.to_base58());
+                    let path = format!("/ws?peer_id={}&hello=1", self.me.to_base58());
                     let open = async move { http.socket(&path).await.map(Box::new) };
                     self.running.push(open.map(Outcome::Socket).boxed());
                 }
@@ -250,7 +257,10 @@ impl Task {
         match frame {
             Message::Text(text) => {
                 self.tell(Input::SocketHeard).await;
-                self.hear(text.as_bytes()).await;
+                match ServerHello::from_json(text.as_bytes()) {
+                    Some(hello) => self.answer(&hello).await,
+                    None => self.hear(text.as_bytes()).await,
+                }
             }
             Message::Binary(bytes) => {
                 self.tell(Input::SocketHeard).await;
@@ -295,12 +305,35 @@ impl Task {
                 return;
             }
         };
-        let me = self.config.peer;
+        let me = self.me;
         let for_another = record.kind == PresenceKind::Punch && record.target != Some(me);
         if record.peer != me && !for_another {
             // Nobody listens any more: the peer is about to end.
             let _ = self.heard.send(Heard::Record(Box::new(record))).await;
         }
+    }
+
+    /// Proves that the socket is ours. A server of the Go program never asks.
+    async fn answer(&mut self, hello: &ServerHello) {
+        let Some(answer) = ClientHello::answer(hello, &self.config.keypair) else {
+            return;
+        };
+        // Texts always serialise.
+        let text = serde_json::to_string(&answer).unwrap_or_default();
+        self.write(Message::text(text)).await;
+    }
+
+    /// Sends a frame; a socket that does not take it in time is given up.
+    async fn write(&mut self, message: Message) -> bool {
+        let sent = match &mut self.writer {
+            Some(writer) => timeout(WRITE, writer.send(message)).await,
+            None => return false,
+        };
+        let sent = matches!(sent, Ok(Ok(())));
+        if !sent {
+            self.lose_socket().await;
+        }
+        sent
     }
 
     async fn lose_socket(&mut self) {
@@ -311,9 +344,11 @@ impl Task {
     }
 
     /// The newest record, made ready; `None` while there is nothing to say.
-    fn record(&self) -> Option<PresenceMessage> {
+    fn record(&mut self) -> Option<PresenceMessage> {
         let mut record = self.own.borrow().clone()?;
-        record.ts = unix_millis();
+        // A clock that stands still or goes back must not make a record look old.
+        self.last_ts = unix_millis().max(self.last_ts + 1);
+        record.ts = self.last_ts;
         Some((self.config.complete)(record))
     }
 
@@ -333,14 +368,8 @@ impl Task {
             return;
         }
         let message = Message::text(String::from_utf8_lossy(&record.to_json()).into_owned());
-        let sent = match &mut self.writer {
-            Some(writer) => timeout(WRITE, writer.send(message)).await,
-            None => return,
-        };
-        if matches!(sent, Ok(Ok(()))) {
+        if self.write(message).await {
             self.delivered = Some((without_time(&record), Instant::now()));
-        } else {
-            self.lose_socket().await;
         }
     }
 

@@ -4,7 +4,7 @@ import { get, getText, post } from './api.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { link, loadQuick, loadSession, loadSplash, session } from './session.js';
+import { link, loadSession, quick, session } from './session.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
 import { Failure } from './components/states.js';
@@ -45,6 +45,8 @@ const pages = [
   [/^\/docs$/, () => import('./pages/docs.js')],
 ];
 
+/** Milliseconds that a page waits for live events before it shows what it has without them. */
+const PATIENCE = 1000;
 /** Names nobody chose. */
 const DEFAULT_NAMES = ['', 'hello'];
 
@@ -71,6 +73,17 @@ async function read(load) {
   }
 }
 
+let list = null;
+
+/** The list of peers, read for the first page that does not say that it shows nobody (`alone`); events keep it up to date. */
+function people() {
+  list ??= refresh().catch((error) => {
+    list = null;
+    throw error;
+  });
+  return list;
+}
+
 /** Shows the page the address names. A page that was left before it was ready is taken away again. */
 async function show() {
   turn += 1;
@@ -84,12 +97,14 @@ async function show() {
   try {
     if (trouble) throw trouble;
     const page = await read(load);
+    if (!page.alone) await people();
     if (mine !== turn) return;
     document.title = strings.title(page.title);
     main.dataset.wide = String(Boolean(page.wide));
     main.dataset.broad = String(Boolean(page.broad));
     gone = await page.show(main, { arg: match[1], query: new URLSearchParams(location.search) });
   } catch (error) {
+    if (mine !== turn) return;
     gone = mount(main, html`<${Failure} error=${error} again=${trouble ? enter : show} />`);
   }
   if (mine === turn) leave = gone ?? leave;
@@ -136,8 +151,20 @@ async function checkOrigins() {
 
 /** Somebody who is here for the first time is asked for a name. */
 async function greet() {
-  const me = await get('/api/self');
-  if (DEFAULT_NAMES.includes(me.label.trim())) welcome(me);
+  if (DEFAULT_NAMES.includes(quick.value.label.trim())) welcome(await get('/api/self'));
+}
+
+/** Follows what happens; settles when something is known about the connection, or when that takes long. */
+function following() {
+  if (connected) return Promise.resolve();
+  connected = true;
+  return new Promise((known) => {
+    connect((state) => {
+      link.value = state;
+      known();
+    });
+    setTimeout(known, PATIENCE);
+  });
 }
 
 /** Asks the peer who looks at it, follows what happens there, and shows the page. */
@@ -145,11 +172,8 @@ async function enter() {
   try {
     await loadSession();
     // In this order nothing is missed in between.
-    if (!connected) connect((state) => { link.value = state; });
-    connected = true;
-    await Promise.all([refresh(), loadQuick()]);
+    await following();
     trouble = null;
-    loadSplash();
     checkOrigins();
     greet().catch(() => {});
   } catch (error) {

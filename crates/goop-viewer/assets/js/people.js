@@ -144,7 +144,9 @@ export function find(id) {
 }
 
 listen((event) => {
-  if (event.topic === 'reset') catchUp();
-  else if (event.topic === 'peer:announce') hear(event.payload.peerID, fromEvent(event.payload));
+  // Before anybody asked for the list nothing of it can be missed.
+  if (event.topic === 'reset') {
+    if (asked) catchUp();
+  } else if (event.topic === 'peer:announce') hear(event.payload.peerID, fromEvent(event.payload));
   else if (event.topic === 'peer:gone') hear(event.payload.peerID, null);
 });

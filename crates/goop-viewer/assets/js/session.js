@@ -1,15 +1,15 @@
 // What the pages know about this program and about how its owner wants them.
-// Offers: session, quick, splash, link (signals), loadSession, loadQuick, loadSplash, theme, setTheme, split positions, where a site opens.
+// Offers: session, quick, splash, link (signals), loadSession, theme, setTheme, split positions, where a site opens.
 
 import { get, post } from './api.js';
-import { signal } from '../vendor/ui.js';
+import { computed, signal } from '../vendor/ui.js';
 
 /** The answer of /api/session, or null before it came. */
 export const session = signal(null);
-/** The quick settings: `label`, `hide_unverified`, `open_sites_external`, …; null before they came. */
-export const quick = signal(null);
+/** The owner's choices: `label`, `hide_unverified`, `open_sites_external`, `video_disabled`; nothing before they came. */
+export const quick = computed(() => session.value?.quick);
 /** File name of the splash picture, as goop.json has it; '' before it is known. */
-export const splash = signal('');
+export const splash = computed(() => session.value?.splash ?? '');
 /** `live`, `lost`, `out` (signed out) or '' before anything is known. */
 export const link = signal('');
 /** What this browser was told about the theme: `dark`, `light`, or '' for the system's. */
@@ -18,21 +18,12 @@ export const theme = signal(localStorage.getItem('theme') ?? '');
 /** Milliseconds of rest before a split position is saved. */
 const SPLIT_PAUSE = 400;
 
+/** Reads what the pages need to know, at the start and after the owner changed something of it. */
 export async function loadSession() {
   session.value = await get('/api/session');
   if (localStorage.getItem('theme') !== null) return;
   theme.value = session.value.theme;
   show(theme.value);
-}
-
-export async function loadQuick() {
-  quick.value = await get('/api/settings/quick/get');
-}
-
-/** The picture is decoration: without it the pages show one of their own choice. */
-export async function loadSplash() {
-  const settings = await get('/api/settings').catch(() => null);
-  splash.value = settings?.sections?.viewer?.splash ?? '';
 }
 
 function show(name) {

@@ -123,10 +123,25 @@ struct ImportDone {
     files: usize,
     /// Where the old site is kept.
     backup: String,
+    /// Files of the archive that were not taken: its database.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
-/// Replaces the site by what a zip file holds: multipart `file`. All of it or nothing; the old site is kept.
-#[utoipa::path(post, path = "/api/site/import", tag = "site", responses((status = 200, body = ImportDone), (status = 400), (status = 409)))]
+/// The fields of an import.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it is only described")]
+struct ImportForm {
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Replaces the site by what a zip file holds: multipart `file`, unpacked at most 4 GiB in 100,000 files. All of it or
+/// nothing; the old site is kept, and so are the four before it.
+#[utoipa::path(post, path = "/api/site/import", tag = "site",
+    request_body(content = ImportForm, content_type = "multipart/form-data"),
+    responses((status = 200, body = ImportDone), (status = 400, description = "the archive is broken, or holds what no site does; the site is as it was"),
+        (status = 409, description = "another import is under way"), (status = 500), (status = 507, description = "the disk is full; the site is as it was")))]
 pub(crate) async fn import(
     State(shared): State<Arc<Shared>>,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
@@ -148,10 +163,7 @@ pub(crate) async fn import(
                 let received = receive(&shared, &mut field).await;
                 return match received {
                     Ok(done) => done,
-                    Err(failure) => error(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        &format!("failed to import: {failure}"),
-                    ),
+                    Err(failure) => not_imported(&failure.into()),
                 };
             }
             Ok(Some(_)) => {}
@@ -189,20 +201,25 @@ async fn receive(
     Ok(match imported.await.map_err(io::Error::other)? {
         Ok(imported) => {
             tracing::info!(files = imported.files, backup = %imported.backup.display(), "a site was imported");
-            let backup = imported.backup.display().to_string();
             json(
                 StatusCode::OK,
                 &ImportDone {
                     status: "imported",
                     files: imported.files,
-                    backup,
+                    backup: imported.backup.display().to_string(),
+                    left_out: imported.left_out,
                 },
             )
         }
-        Err(ArchiveError::Io(failure)) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("failed to import: {failure}"),
-        ),
-        Err(failure) => error(StatusCode::BAD_REQUEST, &failure.to_string()),
+        Err(failure) => not_imported(&failure),
     })
+}
+
+fn not_imported(failure: &ArchiveError) -> Response {
+    let status = match failure {
+        ArchiveError::Full => StatusCode::INSUFFICIENT_STORAGE,
+        ArchiveError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    error(status, &failure.to_string())
 }

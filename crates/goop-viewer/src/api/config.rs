@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use goop_identity::config::{self, Config, ConfigError};
+use goop_identity::presence::{MAX_CONTENT, MAX_EMAIL};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::peers::{Who, own_identity};
 use crate::reply::{error, json as reply, parse};
 use crate::server::Shared;
 
@@ -30,7 +32,8 @@ const HIDDEN: (&str, &str) = ("p2p", "nacl_private_key");
 /// Shown, and not changed by anybody.
 const FIXED: (&str, &str) = ("p2p", "nacl_public_key");
 /// What counts at once. Everything else counts from the next start.
-const LIVE: [(&str, &str); 9] = [
+const LIVE: [(&str, &str); 10] = [
+    ("presence", "rendezvous_wan"),
     ("profile", "label"),
     ("profile", "email"),
     ("viewer", "theme"),
@@ -51,6 +54,8 @@ struct Settings {
     /// `section.field` of each secret, and whether it is set.
     secrets: BTreeMap<String, bool>,
     paths: Paths,
+    /// As `/api/self` answers.
+    me: Who,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -66,16 +71,16 @@ struct Mistakes {
     errors: Vec<Mistake>,
 }
 
-#[derive(Serialize, utoipa::ToSchema)]
-struct Mistake {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Mistake {
     /// `section.field`; empty where no single field is to blame.
     field: String,
-    message: String,
+    pub(super) message: String,
 }
 
 impl Mistake {
     /// The rules' texts begin with the field they are about.
-    fn of(text: String) -> Self {
+    pub(super) fn of(text: String) -> Self {
         let first = text.split([' ', ':']).next().unwrap_or_default();
         let field = if first.contains('.') {
             first.to_owned()
@@ -135,6 +140,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
             sections: Value::Object(sections),
             secrets,
             paths,
+            me: own_identity(&shared),
         },
     )
 }
@@ -148,6 +154,42 @@ pub(crate) async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
         Ok(wanted) => wanted,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
     };
+    match apply(&shared, wanted).await {
+        Ok(changed) => {
+            let is_live = |name: &String| {
+                LIVE.iter()
+                    .any(|(section, field)| *name == format!("{section}.{field}"))
+            };
+            let restart: Vec<&String> = changed.iter().filter(|name| !is_live(name)).collect();
+            reply(
+                StatusCode::OK,
+                &json!({ "status": "ok", "restart": restart }),
+            )
+        }
+        Err(NotSaved::Wrong(mistake)) => reply(
+            StatusCode::BAD_REQUEST,
+            &Mistakes {
+                errors: vec![mistake],
+            },
+        ),
+        Err(NotSaved::Failed(text)) => error(StatusCode::INTERNAL_SERVER_ERROR, &text),
+    }
+}
+
+/// Why settings stayed as they were.
+#[derive(Debug)]
+pub(super) enum NotSaved {
+    /// A value makes no sense.
+    Wrong(Mistake),
+    /// The disk said no.
+    Failed(String),
+}
+
+/// Merges what is wanted into `goop.json`, all of it or nothing; gives the fields that changed.
+pub(super) async fn apply(
+    shared: &Shared,
+    wanted: Map<String, Value>,
+) -> Result<Vec<String>, NotSaved> {
     let config = shared.context.config.clone();
     // Writing waits for the disk and for other writers.
     let saved = tokio::task::spawn_blocking(move || {
@@ -163,36 +205,45 @@ pub(crate) async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     })
     .await;
     match saved {
-        Ok((_, Some(mistake), _)) => reply(
-            StatusCode::BAD_REQUEST,
-            &Mistakes {
-                errors: vec![mistake],
-            },
-        ),
-        Ok((Err(ConfigError::Invalid(rule)), ..)) => reply(
-            StatusCode::BAD_REQUEST,
-            &Mistakes {
-                errors: vec![Mistake::of(rule)],
-            },
-        ),
-        Ok((Err(failure), ..)) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("failed to save: {failure}"),
-        ),
+        Ok((_, Some(mistake), _)) => Err(NotSaved::Wrong(mistake)),
+        Ok((Err(ConfigError::Invalid(rule)), ..)) => Err(NotSaved::Wrong(Mistake::of(rule))),
+        Ok((Err(failure), ..)) => Err(NotSaved::Failed(format!("failed to save: {failure}"))),
         Ok((Ok(_), None, changed)) => {
             (shared.context.profile_changed)();
-            let is_live = |name: &String| {
-                LIVE.iter()
-                    .any(|(section, field)| *name == format!("{section}.{field}"))
-            };
-            let restart: Vec<&String> = changed.iter().filter(|name| !is_live(name)).collect();
-            reply(
-                StatusCode::OK,
-                &json!({ "status": "ok", "restart": restart }),
-            )
+            Ok(changed)
         }
-        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "failed to save"),
+        Err(_) => Err(NotSaved::Failed("failed to save".to_owned())),
     }
+}
+
+/// What others would cut or not show, said where it is typed. What a folder holds already may stay.
+pub(super) fn unfit(before: &Config, after: &Config) -> Option<Mistake> {
+    let texts = [
+        (
+            "profile.label",
+            &before.profile.label,
+            &after.profile.label,
+            MAX_CONTENT,
+        ),
+        (
+            "profile.email",
+            &before.profile.email,
+            &after.profile.email,
+            MAX_EMAIL,
+        ),
+    ];
+    texts.into_iter().find_map(|(field, old, new, most)| {
+        let wrong = if new == old {
+            return None;
+        } else if new.len() > most {
+            format!("{field} is longer than {most} bytes")
+        } else if new.chars().any(char::is_control) {
+            format!("{field} holds a line break or another control character")
+        } else {
+            return None;
+        };
+        Some(Mistake::of(wrong))
+    })
 }
 
 /// Ends the peer politely and starts it again on the same port, so that settings count. The owner stays signed in.
@@ -243,7 +294,10 @@ fn merged(config: &Config, wanted: &Map<String, Value>) -> Result<(Config, Vec<S
     }
     let text = Value::Object(sections).to_string();
     let (new, _) = config::decode(text.as_bytes()).map_err(Mistake::of)?;
-    Ok((new, changed))
+    match unfit(config, &new) {
+        Some(mistake) => Err(mistake),
+        None => Ok((new, changed)),
+    }
 }
 
 /// Whether the file may hold such a text field: what is unknown is not read.

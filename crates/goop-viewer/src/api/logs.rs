@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::StatusCode;
-use serde::Deserialize;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use super::live::{keep_alive, until};
@@ -24,45 +24,71 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     json(StatusCode::OK, &shared.context.logs.lines())
 }
 
-/// New lines as server-sent events.
-#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 200, content_type = "text/event-stream")))]
-pub(crate) async fn stream(State(shared): State<Arc<Shared>>) -> Response {
-    let lines = stream::unfold(shared.context.logs.follow(), async |mut follower| {
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(crate) struct Wanted {
+    /// Whether the kept lines come first, and a `verbose` event with the answer of `/api/logs/verbose` before them.
+    #[serde(default)]
+    all: bool,
+}
+
+/// New lines as server-sent events. A stream that resumes: `Last-Event-ID` gets what followed.
+#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", params(Wanted),
+    responses((status = 200, content_type = "text/event-stream")))]
+pub(crate) async fn stream(
+    State(shared): State<Arc<Shared>>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Response {
+    let logs = shared.context.logs.clone();
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let (follower, hello) = if wanted.all {
+        let on = serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) });
+        let hello = Event::default().event("verbose").data(on.to_string());
+        (logs.follow_after(last_seen), Some(hello))
+    } else if last_seen.is_some() {
+        (logs.follow_after(last_seen), None)
+    } else {
+        (logs.follow(), None)
+    };
+    let lines = stream::unfold(follower, async |mut follower| {
         Some((follower.next().await, follower))
     })
     .flat_map(stream::iter)
-    .map(|line| {
-        Ok::<_, Infallible>(
-            Event::default()
-                .event("message")
-                .data(go_json(&line).trim_end()),
-        )
+    .map(move |(number, line)| {
+        Event::default()
+            .event("message")
+            .id(logs.id_of(number))
+            .data(go_json(&line).trim_end())
     });
-    Sse::new(until(shared.stop.clone(), lines))
+    let events = stream::iter(hello).chain(lines).map(Ok::<_, Infallible>);
+    Sse::new(until(shared.stop.clone(), events))
         .keep_alive(keep_alive())
         .into_response()
 }
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
 pub(crate) struct Verbose {
     on: bool,
 }
 
 /// Whether details of the network are logged.
-#[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200)))]
+#[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200, body = Verbose)))]
 pub(crate) async fn verbose(State(shared): State<Arc<Shared>>) -> Response {
     json(
         StatusCode::OK,
-        &serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) }),
+        &Verbose {
+            on: shared.verbose.load(Ordering::Relaxed),
+        },
     )
 }
 
-/// Switches the details on or off. Pages filter by it; the log itself keeps what its level says.
+/// Switches the details of the network on or off, until the peer ends.
 #[utoipa::path(post, path = "/api/logs/verbose", tag = "logs", request_body = Verbose, responses((status = 204), (status = 400)))]
 pub(crate) async fn set_verbose(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match parse::<Verbose>(&body) {
         Ok(Verbose { on }) => {
             shared.verbose.store(on, Ordering::Relaxed);
+            (shared.context.verbose)(on);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(_) => error(StatusCode::BAD_REQUEST, "bad json"),
@@ -78,7 +104,7 @@ pub(crate) struct ClientLine {
     message: String,
 }
 
-/// A line from a page.
+/// A line from a page, at most 4 KiB of it on one line. `debug` is not kept.
 #[utoipa::path(post, path = "/api/logs/client", tag = "logs", request_body = ClientLine, responses((status = 204), (status = 400)))]
 pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let line: ClientLine = match parse(&body) {

@@ -13,6 +13,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use crate::logs::rfc3339;
 use crate::reply::{error, json, not_found, parse, redirect};
 use crate::server::Shared;
@@ -70,22 +71,43 @@ pub(crate) struct SessionInfo {
     probe_url: String,
     /// Where the pages' dividers stand, in percent.
     split_prefs: BTreeMap<String, f64>,
+    /// File name of the picture beside the list of peers.
+    splash: String,
+    quick: Choices,
 }
 
-/// What the pages need to know about this program.
+/// How the owner wants the pages: those quick settings that more than one page goes by.
+#[derive(Serialize, utoipa::ToSchema)]
+struct Choices {
+    label: String,
+    hide_unverified: bool,
+    open_sites_external: bool,
+    video_disabled: bool,
+}
+
+/// What the pages need to know about this program and how its owner wants them, in one answer. A browser that knows it
+/// already is told so (`If-None-Match`).
 #[utoipa::path(get, path = "/api/session", tag = "peers", responses((status = 200, body = SessionInfo)))]
 pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
     let own = shared.context.net.local_peer_id();
-    json(
+    let config = shared.context.config.current();
+    kept::mark(json(
         StatusCode::OK,
         &SessionInfo {
             version: shared.context.version.to_owned(),
-            theme: shared.context.config.current().viewer.theme.clone(),
+            theme: config.viewer.theme.clone(),
+            splash: config.viewer.splash.clone(),
+            quick: Choices {
+                label: config.profile.label.clone(),
+                hide_unverified: config.viewer.hide_unverified,
+                open_sites_external: config.viewer.open_sites_external,
+                video_disabled: config.viewer.video_disabled,
+            },
             site_url: format!("/p/{}/", own.to_base58()),
             probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
             split_prefs: super::folders::splits(&shared.context.folder.join("split-prefs.json")),
         },
-    )
+    ))
 }
 
 /// A peer in the list, with the names the Go program uses.
@@ -245,6 +267,8 @@ pub(crate) async fn say_offline(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The metrics, in Prometheus' text form.
+#[utoipa::path(get, path = "/metrics", tag = "logs",
+    responses((status = 200, content_type = "text/plain"), (status = 404, description = "this run has none")))]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     match &shared.context.metrics {
         Some(metrics) => (

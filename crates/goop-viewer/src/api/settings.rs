@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use goop_identity::config::ConfigError;
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::config::unfit;
 use crate::reply::{error, json, parse};
 use crate::server::{ORIGIN_COOKIE, Shared};
 
@@ -42,7 +42,9 @@ pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
     let config = shared.context.config.clone();
     // Writing waits for the disk and for other writers.
     let saved = tokio::task::spawn_blocking(move || {
-        config.update(|config| {
+        let mut mistake = None;
+        let saved = config.update(|config| {
+            let before = config.clone();
             set_trimmed(&mut config.profile.label, change.label);
             set_trimmed(&mut config.profile.email, change.email);
             set_trimmed(
@@ -66,19 +68,21 @@ pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
             );
             set(&mut config.presence.use_services, change.use_services);
             set(&mut config.p2p.bridge_mode, change.bridge_mode);
-        })
+            mistake = unfit(&before, config);
+            if mistake.is_some() {
+                *config = before;
+            }
+        });
+        (saved, mistake)
     })
     .await;
     match saved {
-        Ok(Ok(_)) => {
+        Ok((_, Some(mistake))) => error(StatusCode::BAD_REQUEST, &mistake.message),
+        Ok((Ok(_), None)) => {
             (shared.context.profile_changed)();
             json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
         }
-        Ok(Err(ConfigError::Invalid(rule))) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("failed to save: {rule}"),
-        ),
-        Ok(Err(failure)) => error(
+        Ok((Err(failure), None)) => error(
             StatusCode::INTERNAL_SERVER_ERROR,
             &format!("failed to save: {failure}"),
         ),

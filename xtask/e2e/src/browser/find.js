@@ -17,6 +17,7 @@ const KINDS = {
   listitem: 'li',
   main: 'main',
   navigation: 'nav',
+  option: 'option',
   radio: 'input[type=radio]',
   region: 'section[aria-label], section[aria-labelledby]',
   row: 'tr',

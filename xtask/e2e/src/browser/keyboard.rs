@@ -19,21 +19,6 @@ enum Way {
     Back,
 }
 
-/// What has the focus.
-#[derive(Debug, PartialEq, Eq)]
-struct Stop {
-    role: String,
-    name: String,
-    /// The name of the active row, where a tree has the focus.
-    row: String,
-}
-
-impl Stop {
-    fn is(&self, role: &str, name: &str) -> bool {
-        self.role.eq_ignore_ascii_case(role) && self.name == name
-    }
-}
-
 struct Keyboard<'a> {
     page: Page<'a>,
     site: PathBuf,
@@ -64,58 +49,6 @@ pub(super) async fn uses_every_page(client: &Client, script: &Value) -> Result<(
 }
 
 impl Keyboard<'_> {
-    /// What has the focus; an error while that is not in sight or has no name.
-    async fn here(&self) -> Result<Stop> {
-        let answer = self
-            .page
-            .client
-            .execute(include_str!("focus.js"), vec![])
-            .await?;
-        let problem = answer["problem"].as_str().unwrap_or("no answer");
-        let node = self.page.element(&answer["node"]).context("no focus")?;
-        let (role, name) = self.page.computed(&node).await?;
-        ensure!(
-            problem.is_empty(),
-            "the focus on the {role} “{name}”: {problem}"
-        );
-        let spot = self.page.element(&answer["spot"]).context("no focus")?;
-        let row = match spot.element_id() == node.element_id() {
-            true => String::new(),
-            false => self.page.computed(&spot).await?.1,
-        };
-        let is_read = ["main", "heading"].contains(&role.as_str());
-        ensure!(
-            is_read || !name.trim().is_empty(),
-            "the {role} with the focus has no name: {}",
-            node.html(false).await?
-        );
-        Ok(Stop { role, name, row })
-    }
-
-    /// Waits until this has the focus.
-    async fn stands(&self, role: &str, name: &str) -> Result<()> {
-        self.page
-            .wait(
-                &format!("the focus on the {role} “{name}”"),
-                async || {
-                    let here = self.here().await?;
-                    ensure!(here.is(role, name), "it is on {here:?}");
-                    Ok(())
-                },
-            )
-            .await
-    }
-
-    async fn stands_on_row(&self, name: &str) -> Result<()> {
-        self.page
-            .wait(&format!("the tree stands on “{name}”"), async || {
-                let here = self.here().await?;
-                ensure!(here.row == name, "it is on {here:?}");
-                Ok(())
-            })
-            .await
-    }
-
     async fn press(&self, key: Key) -> Result<()> {
         self.page.key(key).await
     }
@@ -135,7 +68,7 @@ impl Keyboard<'_> {
         let to = format!("on the way to the {role} “{name}”");
         for _ in 0..MOST_STEPS {
             self.step(way).await?;
-            let here = self.page.wait(&to, async || self.here().await).await?;
+            let here = self.page.wait(&to, async || self.page.here().await).await?;
             if here.is(role, name) {
                 return Ok(());
             }
@@ -150,7 +83,7 @@ impl Keyboard<'_> {
         self.page
             .wait_state("link", name, "aria-current", "page")
             .await?;
-        self.stands("main", "").await
+        self.page.stands("main", "").await
     }
 
     /// From the beginning of a page to its end.
@@ -166,7 +99,7 @@ impl Keyboard<'_> {
             last = Some(
                 self.page
                     .wait(&format!("a good stop after {last:?}"), async || {
-                        self.here().await
+                        self.page.here().await
                     })
                     .await?,
             );
@@ -178,15 +111,15 @@ impl Keyboard<'_> {
     async fn start(&self) -> Result<()> {
         self.page.the("link", "Sample peer").await?;
         self.step(Way::On).await?;
-        self.stands("link", "Skip to the page").await?;
+        self.page.stands("link", "Skip to the page").await?;
         self.press(Key::Enter).await?;
-        self.stands("main", "").await?;
+        self.page.stands("main", "").await?;
         self.step(Way::On).await?;
-        self.stands("button", "Check who answers").await?;
+        self.page.stands("button", "Check who answers").await?;
         self.press(Key::Enter).await?;
-        self.stands("button", "Check who answers").await?;
+        self.page.stands("button", "Check who answers").await?;
         self.step(Way::On).await?;
-        self.stands("link", "My site").await
+        self.page.stands("link", "My site").await
     }
 
     async fn visit(&self) -> Result<()> {
@@ -199,30 +132,32 @@ impl Keyboard<'_> {
         self.walk(Way::On, "tab", "Sample peer").await?;
         self.press(Key::Delete).await?;
         self.page.the("heading", "Peers").await?;
-        self.stands("main", "").await
+        self.page.stands("main", "").await
     }
 
     async fn menu(&self) -> Result<()> {
         let (button, star) = ("More about Sample peer", "Favourite: Sample peer");
         self.walk(Way::On, "button", button).await?;
         self.press(Key::Enter).await?;
-        self.stands("menuitem", "Visit the site").await?;
+        self.page.stands("menuitem", "Visit the site").await?;
         self.press(Key::Down).await?;
-        self.stands("menuitem", "Open in a tab of its own").await?;
+        self.page
+            .stands("menuitem", "Open in a tab of its own")
+            .await?;
         self.page.type_text("a").await?;
-        self.stands("menuitem", "About this peer").await?;
+        self.page.stands("menuitem", "About this peer").await?;
         self.page.type_text("a").await?;
-        self.stands("menuitem", "Add to favourites").await?;
+        self.page.stands("menuitem", "Add to favourites").await?;
         self.press(Key::Enter).await?;
         self.page
             .wait_state("button", star, "aria-pressed", "true")
             .await?;
-        self.stands("button", button).await?;
+        self.page.stands("button", button).await?;
         self.press(Key::Enter).await?;
-        self.stands("menuitem", "Visit the site").await?;
+        self.page.stands("menuitem", "Visit the site").await?;
         self.press(Key::Escape).await?;
         self.page.gone("menu", button).await?;
-        self.stands("button", button).await
+        self.page.stands("button", button).await
     }
 
     /// A name, past every setting to the button that saves, and again with Ctrl-S.
@@ -235,14 +170,14 @@ impl Keyboard<'_> {
         self.walk(Way::On, "button", "Save").await?;
         self.press(Key::Enter).await?;
         self.page.says("Everything is saved").await?;
-        self.stands("button", "Save").await?;
+        self.page.stands("button", "Save").await?;
         self.walk(Way::Back, "textbox", "Name").await?;
         self.press(Key::End).await?;
         self.page.type_text("!").await?;
         self.page.says("One change is not saved").await?;
         self.page.chord(&[Key::Control], "s").await?;
         self.page.says("Everything is saved").await?;
-        self.stands("textbox", "Name").await?;
+        self.page.stands("textbox", "Name").await?;
         self.page.client.refresh().await?;
         self.page
             .wait_value("textbox", "Name", "Ada of the keys!")
@@ -256,11 +191,11 @@ impl Keyboard<'_> {
         self.page.the("treeitem", "long.txt").await?;
         self.walk(Way::On, "tree", TREE).await?;
         self.press(Key::Home).await?;
-        self.stands_on_row("My site").await?;
+        self.page.stands_on_row("My site").await?;
         self.page.type_text("long").await?;
-        self.stands_on_row("long.txt").await?;
+        self.page.stands_on_row("long.txt").await?;
         self.press(Key::Enter).await?;
-        self.stands("textbox", "Text of long.txt").await?;
+        self.page.stands("textbox", "Text of long.txt").await?;
         self.page.type_text("By keys: ").await?;
         self.page.chord(&[Key::Control], "s").await?;
         self.page
@@ -268,19 +203,19 @@ impl Keyboard<'_> {
             .await?;
         self.press(Key::Escape).await?;
         self.walk(Way::Back, "tree", TREE).await?;
-        self.stands_on_row("long.txt").await?;
+        self.page.stands_on_row("long.txt").await?;
         self.press(Key::F2).await?;
         self.page.the("dialog", "Rename long.txt").await?;
-        self.stands("textbox", "Name").await?;
+        self.page.stands("textbox", "Name").await?;
         for name in ["Cancel", "Rename", "Close"] {
             self.step(Way::On).await?;
-            self.stands("button", name).await?;
+            self.page.stands("button", name).await?;
         }
         self.step(Way::On).await?;
-        self.stands("textbox", "Name").await?;
+        self.page.stands("textbox", "Name").await?;
         self.press(Key::Escape).await?;
         self.page.gone("dialog", "Rename long.txt").await?;
-        self.stands("tree", TREE).await
+        self.page.stands("tree", TREE).await
     }
 
     /// Tabs are one stop; arrows choose.
@@ -290,14 +225,14 @@ impl Keyboard<'_> {
         self.press(Key::Enter).await?;
         self.page.the("heading", "Topology").await?;
         self.page.says("2 connected, 2 known").await?;
-        self.stands("main", "").await?;
+        self.page.stands("main", "").await?;
         self.walk(Way::On, "button", "Hedy, direct, local network")
             .await?;
         self.press(Key::Enter).await?;
         self.page.the("heading", "Hedy").await?;
         self.walk(Way::Back, "tab", "Drawing").await?;
         self.press(Key::Right).await?;
-        self.stands("tab", "Table").await?;
+        self.page.stands("tab", "Table").await?;
         self.page.the("rowheader", "Hedy").await?;
         self.walk(Way::On, "link", "Hedy").await
     }

@@ -1,11 +1,17 @@
-//! What a person does with the keyboard.
+//! What a person does with the keyboard, and where the mouse has to be held.
 
 use anyhow::{Result, ensure};
-use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::actions::{
+    InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
+};
+use fantoccini::elements::Element;
 use fantoccini::key::Key;
 use serde_json::json;
 
 use super::find::Page;
+
+/// How long the hand takes for a drag.
+const DRAG: std::time::Duration = std::time::Duration::from_millis(250);
 
 impl Page<'_> {
     /// Puts a text in place of what a field says.
@@ -55,5 +61,29 @@ impl Page<'_> {
             actions = actions.then(KeyAction::Up { value });
         }
         Ok(self.client.perform_actions(actions).await?)
+    }
+
+    /// Drags the middle of something by pixels.
+    pub(super) async fn drag(&self, found: &Element, right: f64, down: f64) -> Result<()> {
+        // The middle of what is in sight, from the window's corner.
+        let middle = "const { left, top, right, bottom } = arguments[0].getBoundingClientRect(); \
+            return [(Math.max(0, left) + Math.min(innerWidth, right)) / 2, (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2]";
+        let middle = self.client.execute(middle, vec![json!(found)]).await?;
+        let (x, y): (f64, f64) = serde_json::from_value(middle)?;
+        let button = MOUSE_BUTTON_LEFT;
+        let hand = MouseActions::new("mouse".to_owned())
+            .then(PointerAction::MoveTo {
+                duration: None,
+                x,
+                y,
+            })
+            .then(PointerAction::Down { button })
+            .then(PointerAction::MoveBy {
+                duration: Some(DRAG),
+                x: right,
+                y: down,
+            })
+            .then(PointerAction::Up { button });
+        Ok(self.client.perform_actions(hand).await?)
     }
 }

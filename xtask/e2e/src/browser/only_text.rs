@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use fantoccini::Client;
 use serde_json::{Value, json};
 
+use super::SOON;
 use super::find::{Name, Page};
-use super::{SOON, devtools};
+use goop_browser::devtools;
 
 /// Where foreign text asks browsers to go.
 const MARKER: u16 = 7777;

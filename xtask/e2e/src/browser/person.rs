@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use fantoccini::Client;
+use fantoccini::key::Key;
 use serde_json::{Value, json};
 
 use super::find::Page;
@@ -255,6 +256,7 @@ impl Person<'_> {
         page.the("heading", "Topology").await?;
         page.says("2 connected, 2 known").await?;
         self.fits().await?;
+        self.places().await?;
         page.press("tab", "Table").await?;
         let table = page.the("region", "Topology").await?;
         page.the_in(Some(&table), "link", "Hedy").await?;
@@ -263,6 +265,49 @@ impl Person<'_> {
         self.fits().await?;
         page.press_in(Some(&table), "link", "Hedy").await?;
         page.the("link", "Visit the site").await.map(drop)
+    }
+
+    /// Somebody is put elsewhere by hand and by keys, stays there after a reload, and goes back to their place.
+    async fn places(&self) -> Result<()> {
+        const HEDY: &str = "Hedy, direct, local network";
+        let page = self.page;
+        let place = async || {
+            let node = page.the("button", HEDY).await?;
+            let place = node.attr("transform").await?;
+            place.context("a place")
+        };
+        let moved = async |from: &str| {
+            page.wait("Hedy stands elsewhere", async || {
+                let now = place().await?;
+                ensure!(now != from, "it stands at {now}");
+                Ok(now)
+            })
+            .await
+        };
+        let at_first = place().await?;
+        let node = page.the("button", HEDY).await?;
+        page.scroll_to(&node).await?;
+        page.drag(&node, 40.0, 50.0).await?;
+        let by_hand = moved(&at_first).await?;
+        // A drag is no choice.
+        page.wait_state("button", HEDY, "aria-pressed", "false")
+            .await?;
+        let node = page.the("button", HEDY).await?;
+        let focus = "arguments[0].focus({ focusVisible: true })";
+        page.client.execute(focus, vec![json!(node)]).await?;
+        page.key(Key::Left).await?;
+        page.key(Key::Up).await?;
+        let by_keys = moved(&by_hand).await?;
+        page.stands("button", HEDY).await?;
+        page.client.refresh().await?;
+        ensure!(place().await? == by_keys, "a reload put Hedy elsewhere");
+        page.press("button", "Show all of it, everybody in their place")
+            .await?;
+        let back = moved(&by_keys).await?;
+        ensure!(back == at_first, "back is {back}, and not {at_first}");
+        page.press("button", HEDY).await?;
+        page.wait_state("button", HEDY, "aria-pressed", "true")
+            .await
     }
 
     async fn docs(&self) -> Result<()> {

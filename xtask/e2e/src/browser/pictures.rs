@@ -9,8 +9,8 @@ use fantoccini::Client;
 use fantoccini::key::Key;
 use serde_json::{Value, json};
 
-use super::devtools;
 use super::find::{Name, Page};
+use goop_browser::devtools;
 
 /// Windows that are looked at: a desktop and a phone.
 const SIZES: [(&str, u32, u32); 2] = [("desktop", 1280, 800), ("phone", 390, 844)];
@@ -199,7 +199,21 @@ async fn me(camera: &Camera<'_>) -> Result<()> {
         page.press("button", "Save").await?;
         page.says("One setting waits for a restart").await
     };
-    camera.take("me-restart", "/self", waits).await
+    camera.take("me-restart", "/self", waits).await?;
+    let folder = async || {
+        page.the("textbox", "Name").await?;
+        if page
+            .all(None, "button", Name::Has("Browse…"))
+            .await?
+            .is_empty()
+        {
+            page.press("switch", "Run scripts").await?;
+        }
+        page.press("button", "Browse… Folder of the scripts")
+            .await?;
+        page.first("option", Name::Any).await.map(drop)
+    };
+    camera.take("me-folder", "/self", folder).await
 }
 
 async fn editor(camera: &Camera<'_>, site: &Path) -> Result<()> {

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::SOON;
 use super::find::Page;
-use super::{SOON, devtools};
+use goop_browser::devtools;
 
 /// Longest time for one order, whatever it is.
 const LONGEST: Duration = Duration::from_secs(60);

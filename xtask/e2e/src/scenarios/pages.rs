@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::lab::Lab;
-use crate::peer::{Peer, copy_tree};
+use crate::peer::{Peer, copy_tree, curl};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -100,6 +100,23 @@ fn used(lab: &Lab, part: &str, phone: bool) -> Result<()> {
         "part": part, "phone": phone, "link": ada.link()?, "own": ada.id()?, "site": ada.dir.join("site"),
         "neighbour": { "host": 2, "origin": sample.origin()?, "token": sample.token()? },
         "folder": lab.folder(),
+    });
+    drive(lab, &ada, &script)
+}
+
+/// Components by themselves, with the styles and the policy of a real peer.
+pub(super) fn components(lab: &Lab) -> Result<()> {
+    let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
+    ada.start()?;
+    let head = curl(&ada.host, &["--head", &format!("{}/peers", ada.origin()?)])?.text();
+    let policy = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-security-policy: "))
+        .context("the pages have no policy")?;
+    let styles = ada.get("/assets/pages.css")?;
+    ensure!(styles.status == 200, "no styles: {}", styles.status);
+    let script = json!({
+        "part": "components", "folder": lab.folder(), "policy": policy.trim(), "styles": styles.text(),
     });
     drive(lab, &ada, &script)
 }

@@ -9,5 +9,5 @@ const INSTEAD = '/assets/images/mark.svg';
 const replace = ({ currentTarget: image }) => { if (!image.src.endsWith(INSTEAD)) image.src = INSTEAD; };
 
 /** The picture of `peer`, or of whatever `src` names; decoration unless it has an `alt`. */
-export const Avatar = ({ peer, src = picture(peer), large = false, alt = '' }) =>
-  html`<img class=${large ? 'avatar large' : 'avatar'} src=${src} alt=${alt} loading="lazy" decoding="async" draggable=${false} onError=${replace} />`;
+export const Avatar = ({ peer, src = picture(peer), large = false, huge = false, alt = '' }) =>
+  html`<img class=${`avatar${large ? ' large' : ''}${huge ? ' huge' : ''}`} src=${src} alt=${alt} loading="lazy" decoding="async" draggable=${false} onError=${replace} />`;

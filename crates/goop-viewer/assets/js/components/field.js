@@ -23,7 +23,7 @@ export function Field({ id, label, hint, error, restart, pending, extra, childre
   const notes = [hint && `${id}-hint`, (restart || pending) && `${id}-restart`, error && `${id}-error`].filter(Boolean).join(' ');
   return html`<div class="field" data-invalid=${Boolean(error)}>
     <div class="field-head"><label for=${id}>${label}</label>${extra}
-      ${(restart || pending) && html`<span id=${`${id}-restart`} class=${pending ? 'badge warn' : 'badge'}>${pending ? strings.pending : strings.restart}</span>`}</div>
+      ${(restart || pending) && html`<span id=${`${id}-restart`} class=${pending ? 'badge warn' : 'badge later'}>${!pending && html`<${Icon} name="restart" />`}${pending ? strings.pending : strings.restart}</span>`}</div>
     ${children({ id, 'aria-describedby': notes || undefined, 'aria-invalid': error ? 'true' : undefined })}
     ${hint && html`<p id=${`${id}-hint`} class="hint">${hint}</p>`}
     ${error && html`<p id=${`${id}-error`} class="field-error"><${Icon} name="error" />${error}</p>`}
@@ -48,7 +48,7 @@ export function Switch({ id, label, value, onChange, hint, error, restart, pendi
   return html`<div class="field" data-invalid=${Boolean(error)}>
     <div class="field-head"><label class="switch"><input id=${id} type="checkbox" role="switch" checked=${value} disabled=${disabled}
       aria-describedby=${notes || undefined} aria-invalid=${error ? 'true' : undefined} onChange=${(event) => onChange(event.currentTarget.checked)} /><span>${label}</span></label>
-      ${(restart || pending) && html`<span id=${`${id}-restart`} class=${pending ? 'badge warn' : 'badge'}>${pending ? strings.pending : strings.restart}</span>`}</div>
+      ${(restart || pending) && html`<span id=${`${id}-restart`} class=${pending ? 'badge warn' : 'badge later'}>${!pending && html`<${Icon} name="restart" />`}${pending ? strings.pending : strings.restart}</span>`}</div>
     ${hint && html`<p id=${`${id}-hint`} class="hint">${hint}</p>`}
     ${error && html`<p id=${`${id}-error`} class="field-error"><${Icon} name="error" />${error}</p>`}
   </div>`;

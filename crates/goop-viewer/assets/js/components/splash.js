@@ -11,4 +11,4 @@ export const SPLASHES = [
 
 const known = (name) => (SPLASHES.some(([file]) => file === name) ? name : SPLASHES[1][0]);
 
-export const Splash = ({ name, alt = '' }) => html`<img class="splash" src=${`/assets/images/${known(name).replace(/png$/, 'svg')}`} alt=${alt} />`;
+export const Splash = ({ name, alt = '' }) => html`<img class="splash" loading="lazy" src=${`/assets/images/${known(name).replace(/png$/, 'svg')}`} alt=${alt} />`;

@@ -14,7 +14,7 @@ const strings = {
 
 /** Nothing is there, and why; children are ways out. `alone` makes it the page's own heading. */
 export const Empty = ({ title, text, alone = false, children }) => html`<div class="empty">
-  <img src="/assets/images/mark.svg" alt="" />${h(alone ? 'h1' : 'h2', {}, title)}<p>${text}</p>
+  <img src="/assets/images/asleep.svg" alt="" width="176" height="145" />${h(alone ? 'h1' : 'h2', {}, title)}<p>${text}</p>
   ${children && html`<div class="row empty-ways">${children}</div>`}
 </div>`;
 

@@ -1,11 +1,15 @@
 // Tabs: one is chosen with the mouse, with arrows, Home and End; Delete closes one that can be closed.
 
-import { html, useRef } from '../../vendor/ui.js';
+import { html, useLayoutEffect, useRef } from '../../vendor/ui.js';
 import { Icon } from './icon.js';
 
 /** `tabs` are `{id, text, icon}`; the panel is the element with the id `panel` (or `panel-<id>` without `panel`). */
 export function Tabs({ label, tabs, current, onSelect, onClose, onMenu, panel }) {
   const box = useRef(null);
+  // The chosen one is in sight however many there are.
+  useLayoutEffect(() => {
+    box.current.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [current, tabs.length]);
   function go(at) {
     const tab = tabs[(at + tabs.length) % tabs.length];
     onSelect(tab.id);

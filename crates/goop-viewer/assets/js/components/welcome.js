@@ -1,7 +1,7 @@
 // The first minute: somebody whose peer still has the name every peer starts with is asked for a name and a picture.
 
 import { post } from '../api.js';
-import { loadQuick } from '../session.js';
+import { loadSession } from '../session.js';
 import { html, useState } from '../../vendor/ui.js';
 import { Dialog, openDialog } from './dialog.js';
 import { Text } from './field.js';
@@ -40,7 +40,7 @@ function Welcome({ me, onClose }) {
     setBusy(true);
     try {
       await post('/api/settings/quick', { label: name });
-      loadQuick().catch(() => {});
+      loadSession().catch(() => {});
       toast(strings.done, { level: 'success' });
       onClose();
     } catch (failure) {

@@ -2,15 +2,17 @@
 
 import { get, getText } from '../api.js';
 import { rename } from '../navigate.js';
+import { Contents } from '../components/contents.js';
 import { Markdown, headings } from '../components/markdown.js';
-import { mount, useListener, useLoad } from '../components/mount.js';
+import { mount, useLoad } from '../components/mount.js';
 import { SplitPane } from '../components/split-pane.js';
 import { Empty, Loaded } from '../components/states.js';
 import { Tabs } from '../components/tabs.js';
-import { html, useEffect, useMemo, useState } from '../../vendor/ui.js';
+import { html, useMemo, useState } from '../../vendor/ui.js';
 
 export const title = 'Docs';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Docs',
@@ -89,24 +91,9 @@ function Operation({ path, method, operation, document }) {
     </div></details>`;
 }
 
-/** What is in a document, as links to its parts. */
-const Contents = ({ list, current }) => html`<nav class="contents" aria-label=${strings.contents}>
-  ${list.map(({ id, text, depth }) => html`<a key=${id} href=${`#${id}`} data-depth=${depth} aria-current=${id === current ? 'true' : undefined}>${text}</a>`)}</nav>`;
-
-/** The part that is looked at. */
-function useCurrent(list) {
-  const [current, setCurrent] = useState(list[0]?.id);
-  useListener(window, 'scroll', () => {
-    const last = list.findLast(({ id }) => (document.getElementById(id)?.getBoundingClientRect().top ?? Infinity) < innerHeight / 3);
-    setCurrent((last ?? list[0])?.id);
-  }, { passive: true });
-  useEffect(() => { if (location.hash.length > 1) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView(); }, []);
-  return current;
-}
-
 function Guide({ text }) {
   const list = useMemo(() => headings(text), [text]);
-  return html`<${SplitPane} name="docs" initial=${24} min=${14} max=${45} left=${html`<${Contents} list=${list} current=${useCurrent(list)} />`}
+  return html`<${SplitPane} name="docs" initial=${24} min=${14} max=${45} left=${html`<${Contents} list=${list} label=${strings.contents} />`}
     right=${html`<article class="card"><${Markdown} text=${text} /></article>`} />`;
 }
 
@@ -116,7 +103,7 @@ function Reference({ document: api }) {
   const wanted = text.trim().toLowerCase();
   const found = all.map((group) => ({ ...group, operations: group.operations.filter(({ words }) => words.includes(wanted)) })).filter((group) => group.operations.length > 0);
   const list = found.map(({ name }) => ({ id: `api-${name}`, text: name, depth: 2 }));
-  return html`<${SplitPane} name="docs" initial=${24} min=${14} max=${45} left=${html`<${Contents} list=${list} current=${useCurrent(list)} />`}
+  return html`<${SplitPane} name="docs" initial=${24} min=${14} max=${45} left=${html`<${Contents} list=${list} label=${strings.contents} />`}
     right=${html`<article class="card stack">
       <div><h2>${api.info?.title}</h2><p class="muted">${api.info?.description}</p></div>
       <input class="search" type="search" placeholder=${strings.search} aria-label=${strings.search} value=${text} onInput=${(event) => setText(event.currentTarget.value)} />

@@ -6,6 +6,7 @@ import { failure } from '../components/parts.js';
 
 export const title = 'Editor';
 export const wide = true;
+export const alone = true;
 
 const strings = {
   loading: 'Opening the editor…',

@@ -1,17 +1,19 @@
 // Logs: what the program says, followed until you scroll up.
 //
-// The stream is opened before the list is read, and again after it broke off, so no line in between is lost.
+// One stream brings the kept lines, the new ones, and at its start whether details are logged. A stream that broke off goes on
+// after the last line that came.
 
 import { get, post } from '../api.js';
 import { Icon } from '../components/icon.js';
 import { Subnav } from '../components/subnav.js';
-import { copyText, memo, mount, useLoad } from '../components/mount.js';
+import { copyText, memo, mount } from '../components/mount.js';
 import { Empty, Failure, Offline } from '../components/states.js';
 import { toastError } from '../components/toast.js';
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
 
 export const title = 'Logs';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Logs',
@@ -38,56 +40,40 @@ const LEVELS = strings.levels.map(([level]) => level);
 let number = 0;
 const numbered = (line) => {
   number += 1;
-  return { ...line, number, time: new Date(line.ts).toLocaleTimeString() };
+  return { ...line, number, time: new Date(line.ts).toLocaleTimeString(undefined, { hour12: false }) };
 };
-
-/** Lines of `list` after the newest one that `known` has; all of them when there is none. */
-function newer(known, list) {
-  const last = known.at(-1);
-  const at = last ? list.findLastIndex((line) => line.ts === last.ts && line.msg === last.msg) : -1;
-  return list.slice(at + 1);
-}
 
 /** The lines, live. Many at once are shown with one drawing. */
 function useLines() {
   const [lines, setLines] = useState([]);
   const [error, setError] = useState(null);
   const [turn, setTurn] = useState(0);
+  const [verbose, setVerbose] = useState(null);
   useEffect(() => {
     let waiting = [];
-    let ready = false;
     let timer = 0;
-    const source = new EventSource('/api/logs/stream');
-    const add = (fresh) => setLines((old) => [...old, ...fresh.map(numbered)].slice(-MAX_LINES));
+    setLines([]);
+    const source = new EventSource('/api/logs/stream?all=true');
     const drain = () => {
       timer = 0;
-      const fresh = waiting;
+      const fresh = waiting.map(numbered);
       waiting = [];
-      add(fresh);
+      setLines((old) => [...old, ...fresh].slice(-MAX_LINES));
     };
-    source.addEventListener('open', () => {
-      ready = false;
-      get('/api/logs').then((list) => {
-        setError(null);
-        setLines((old) => {
-          const all = [...old, ...newer(old, list ?? []).map(numbered)];
-          return [...all, ...newer(all, waiting).filter((line) => !list?.some((known) => known.ts === line.ts && known.msg === line.msg)).map(numbered)].slice(-MAX_LINES);
-        });
-        waiting = [];
-        ready = true;
-      }, setError);
-    });
+    source.addEventListener('open', () => setError(null));
+    source.addEventListener('verbose', ({ data }) => setVerbose(JSON.parse(data).on));
+    // A server that refused says why to who asks in another way; one that is gone is asked again by the browser.
     source.addEventListener('error', () => source.readyState === EventSource.CLOSED && get('/api/logs').then(() => setTurn(turn + 1), setError));
     source.addEventListener('message', ({ data }) => {
       waiting.push(JSON.parse(data));
-      if (ready && !timer) timer = setTimeout(drain, 50);
+      timer ||= setTimeout(drain, 50);
     });
     return () => {
       clearTimeout(timer);
       source.close();
     };
   }, [turn]);
-  return { lines, error, again: () => setTurn(turn + 1) };
+  return { lines, error, verbose, setVerbose, again: () => setTurn(turn + 1) };
 }
 
 const Line = memo(({ line }) => html`<tr data-level=${line.level}><td>${line.time}</td><td>${line.level}</td><td>${line.area}</td><td>${line.msg}</td></tr>`);
@@ -112,14 +98,14 @@ function Lines({ lines, follow }) {
   </div>`;
 }
 
-function Verbose() {
-  const now = useLoad(() => get('/api/logs/verbose'));
-  const set = (on) => post('/api/logs/verbose', { on }).then(() => now.set({ on }), toastError);
-  return html`<label class="switch"><input type="checkbox" role="switch" checked=${Boolean(now.data?.on)} disabled=${!now.data} onChange=${(event) => set(event.currentTarget.checked)} /><span>${strings.verbose}</span></label>`;
+/** Whether details are logged; nobody knows before the stream said so. */
+function Verbose({ on, onChange }) {
+  const set = (wanted) => post('/api/logs/verbose', { on: wanted }).then(() => onChange(wanted), toastError);
+  return html`<label class="switch"><input type="checkbox" role="switch" checked=${Boolean(on)} disabled=${on === null} onChange=${(event) => set(event.currentTarget.checked)} /><span>${strings.verbose}</span></label>`;
 }
 
 function Logs() {
-  const { lines, error, again } = useLines();
+  const { lines, error, verbose, setVerbose, again } = useLines();
   const [text, setText] = useState('');
   const [level, setLevel] = useState('info');
   const [area, setArea] = useState('');
@@ -140,13 +126,12 @@ function Logs() {
         ${strings.levels.map(([value, name]) => html`<option key=${value} value=${value} selected=${value === level}>${name}</option>`)}</select>
       <select class="button" aria-label=${strings.area} value=${area} onChange=${(event) => setArea(event.currentTarget.value)}>
         <option value="">${strings.anyArea}</option>${areas.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
-      <${Verbose} />
+      <${Verbose} on=${verbose} onChange=${setVerbose} />
       <button type="button" class="button" onClick=${() => setFollow(follow + 1)}>${strings.follow}</button>
       <button type="button" class="button" onClick=${copy}><${Icon} name="copy" />${strings.copy}</button>
     </div>
     ${error && html`<${Failure} error=${error} again=${again} />`}
-    <${Lines} lines=${shown} follow=${follow} />
-    ${lines.length > 0 && shown.length === 0 && html`<${Empty} title=${strings.nothing} text=${strings.nothingText} />`}
+    ${lines.length > 0 && shown.length === 0 ? html`<div class="log nothing"><${Empty} title=${strings.nothing} text=${strings.nothingText} /></div>` : html`<${Lines} lines=${shown} follow=${follow} />`}
   </div>`;
 }
 

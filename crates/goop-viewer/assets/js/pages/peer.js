@@ -59,11 +59,11 @@ function Peer({ id }) {
   const name = label(peer);
   return html`<div class="stack">
     <${Offline} />
-    <section class="card stack" onContextMenu=${(event) => menuAt(event, strings.menu(name), peerMenu(peer, false))}>
-      <div class="row identity"><${Avatar} peer=${peer} large />
+    <section class="card cover stack" onContextMenu=${(event) => menuAt(event, strings.menu(name), peerMenu(peer, false))}>
+      <div class="row identity"><${Avatar} peer=${peer} huge />
         <div class="who"><h1 class="few-lines" title=${name}>${name}</h1><div class="row small muted"><${Presence} peer=${peer} /><${Badges} peer=${peer} /></div></div></div>
       ${now !== 'here' && html`<p class="note warn" role="status">${strings[now]}</p>`}
-      <div class="row">
+      <div class="row actions-grid">
         <a class="button primary" ...${siteLink(id)}><${Icon} name="visit" />${strings.visit}</a>
         <a class="button" href=${`/p/${id}/`} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.tab}</a>
         <button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" />${strings.check}</button>

@@ -92,7 +92,7 @@ function Check() {
     await probeAll().catch(toastError);
     setBusy(false);
   };
-  return html`<button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" />${busy ? strings.checking : strings.check}</button>`;
+  return html`<button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || check()}><${Icon} name="refresh" /><span class="words-if-wide">${busy ? strings.checking : strings.check}</span></button>`;
 }
 
 function Peers() {
@@ -110,7 +110,7 @@ function Peers() {
   return html`<div class="beside">
     <div class="stack">
       <div class="row spread"><h1>${strings.heading}</h1>
-        <div class="row"><${Check} /><a class="button" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.mine}</a></div></div>
+        <div class="row"><${Check} /><a class="button" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" /><span class="words-if-wide">${strings.mine}</span></a></div></div>
       <${Offline} />
       <div class="row tools">
         <input class="search" type="search" placeholder=${strings.search[mode]} aria-label=${strings.search[mode]} value=${text} onInput=${(event) => setText(event.currentTarget.value)} />

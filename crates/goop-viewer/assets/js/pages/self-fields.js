@@ -1,8 +1,9 @@
 // What the settings page offers: sections of fields of goop.json, with their words, kinds and rules.
 //
 // A field is `{key, kind, label, hint, …}`. Kinds: text, number (`min`, `max`), switch, secret, fixed (shown only),
-// picture. `restart` marks what the program reads at its start only; `when(value)` says when a field makes sense, with
-// `value(key)` for the fields as they are now. Rules are goop.json's own (peer-directory.md 6.2).
+// picture, folder, device (`of` is what the browser calls its kind). `restart` marks what the program reads at its start
+// only; `when(value)` says when a field makes sense, with `value(key)` for the fields as they are now. Rules are goop.json's
+// own (peer-directory.md 6.2).
 
 const PORT = { kind: 'number', min: 0, max: 65_535 };
 const hosting = (value) => Boolean(value('presence.rendezvous_host'));
@@ -45,6 +46,8 @@ export const sections = [
   {
     id: 'calls', title: 'Calls', text: 'Voice and video. On Linux they may not work in every browser.', fields: [
       { key: 'viewer.video_disabled', kind: 'switch', label: 'Take no calls', hint: 'Others see that, and cannot call you.' },
+      { key: 'viewer.preferred_cam', kind: 'device', of: 'videoinput', label: 'Camera', hint: 'Which one a call begins with, in this browser.' },
+      { key: 'viewer.preferred_mic', kind: 'device', of: 'audioinput', label: 'Microphone' },
     ],
   },
   {
@@ -58,7 +61,7 @@ export const sections = [
   },
   {
     id: 'rendezvous', title: 'Rendezvous', text: 'A server that introduces peers beyond the local network.', fields: [
-      { key: 'presence.rendezvous_wan', kind: 'text', type: 'url', label: 'Address of the server', placeholder: 'https://example.org', restart: true, hint: 'Empty joins none. Use https where you can; with http others on the way can read along.' },
+      { key: 'presence.rendezvous_wan', kind: 'text', type: 'url', label: 'Address of the server', placeholder: 'https://example.org', hint: 'Empty joins none. Use https where you can; with http others on the way can read along.' },
       { key: 'profile.bridge_token', kind: 'secret', label: 'Bridge token', when: joined, restart: true },
       { key: 'p2p.bridge_mode', kind: 'switch', label: 'Thin client', hint: 'The server takes part for you. Needs the bridge token.', when: joined, restart: true },
     ],
@@ -89,7 +92,7 @@ export const sections = [
   },
   {
     id: 'templates', title: 'Templates', text: 'A store of site templates in a folder.', when: hosting, fields: [
-      { key: 'presence.templates_dir', kind: 'text', label: 'Folder', hint: 'As the machine names it that runs this peer. Empty offers no store.', when: hosting, restart: true },
+      { key: 'presence.templates_dir', kind: 'folder', label: 'Folder', hint: 'As the machine names it that runs this peer. Empty offers no store.', when: hosting, restart: true },
     ],
   },
   {
@@ -102,7 +105,7 @@ export const sections = [
   {
     id: 'scripting', title: 'Scripting', text: 'Lua scripts that answer visitors.', fields: [
       { key: 'lua.enabled', kind: 'switch', label: 'Run scripts', restart: true },
-      { key: 'lua.script_dir', kind: 'text', label: 'Folder of the scripts', hint: 'Never shown to visitors.', required: true, when: scripting, restart: true },
+      { key: 'lua.script_dir', kind: 'folder', label: 'Folder of the scripts', hint: 'Never shown to visitors.', required: true, when: scripting, restart: true },
       { key: 'lua.timeout_seconds', kind: 'number', min: 1, max: 60, label: 'Seconds a call may take', when: scripting },
       { key: 'lua.max_memory_mb', kind: 'number', min: 1, max: 1024, label: 'Memory of a call in MB', when: scripting },
       { key: 'lua.rate_limit_per_peer', kind: 'number', min: 1, label: 'Calls a minute from one peer', when: scripting },

@@ -3,12 +3,15 @@
 import { download, get, post, upload } from '../api.js';
 import { plain, size } from '../format.js';
 import { restart, wait, waiting } from '../restart.js';
-import { loadQuick, loadSplash, session, setTheme, theme } from '../session.js';
+import { loadSession, session, setTheme, theme } from '../session.js';
+import { Contents } from '../components/contents.js';
 import { confirm } from '../components/dialog.js';
+import { Device } from '../components/device.js';
 import { Choice, Secret, Switch, Text } from '../components/field.js';
 import { SaveBar, useForm } from '../components/form.js';
 import { Icon } from '../components/icon.js';
 import { copyText, mount, useListener, useLoad } from '../components/mount.js';
+import { PathField } from '../components/path-picker.js';
 import { PictureButton } from '../components/picture-dialog.js';
 import { Progress } from '../components/progress.js';
 import { SPLASHES, Splash } from '../components/splash.js';
@@ -20,6 +23,7 @@ import { check, fields, sections } from './self-fields.js';
 
 export const title = 'Me';
 export const broad = true;
+export const alone = true;
 
 const strings = {
   heading: 'Me',
@@ -81,11 +85,11 @@ function Card({ me, paths, template, again }) {
     toast(text, { level: 'success' });
   };
   const remove = () => post('/api/avatar/delete').then(() => renew(strings.removed), toastError);
-  return html`<section class="card stack me-card">
+  return html`<section class="card cover stack me-card">
     <div class="row identity">
       <img class="avatar huge" src=${`/api/avatar?v=${turn}`} alt=${strings.picture} />
       <div class="who stack-tight"><p class="me-name few-lines" title=${plain(me.label)}>${plain(me.label)}</p><p class="muted few-lines">${me.email || strings.noEmail}</p>
-        <div class="row"><${PictureButton} text=${strings.change} onDone=${() => { renew(strings.changed); again(); }} />
+        <div class="row actions-grid"><${PictureButton} text=${strings.change} onDone=${() => { renew(strings.changed); again(); }} />
           <button type="button" class="button quiet bad" onClick=${remove}>${strings.remove}</button></div></div>
     </div>
     <dl class="facts">
@@ -99,6 +103,7 @@ function Card({ me, paths, template, again }) {
 
 /** Says what waits for a restart, and restarts. */
 function Restart({ onDone }) {
+  const box = useRef(null);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
   if (waiting.value.length === 0 && !busy) return null;
@@ -111,10 +116,15 @@ function Restart({ onDone }) {
       onDone();
     } catch (failure) {
       setError(failure.message);
+      setBusy(false);
+      return;
     }
+    // The button that was pressed goes with what waited; whoever stood on it goes on at the beginning of the page.
+    const stood = box.current?.contains(document.activeElement);
     setBusy(false);
+    if (stood) document.getElementById('main').focus({ preventScroll: true });
   }
-  return html`<section class="note warn stack-tight waiting" aria-label=${strings.restart}>
+  return html`<section ref=${box} class="note warn stack-tight waiting" aria-label=${strings.restart}>
     <div class="row spread"><div><strong>${strings.restartTitle(waiting.value.length)}</strong><p class="small">${strings.restartText}</p></div>
       <button type="button" class="button" aria-disabled=${String(busy)} onClick=${() => busy || act()}><${Icon} name="restart" />${strings.restart}</button></div>
     ${busy && html`<${Progress} label=${strings.restarting} />`}
@@ -142,6 +152,8 @@ function Setting({ field, form, secrets }) {
   const input = { maxlength: field.max && kind === 'text' ? field.max : undefined, autocomplete: field.autocomplete ?? 'off', placeholder: field.placeholder, disabled: off };
   if (kind === 'fixed') return html`<${Fixed} label=${field.label} value=${form.value(key)} />`;
   if (kind === 'picture') return html`<${Pictures} ...${common} />`;
+  if (kind === 'folder') return html`<${PathField} ...${common} value=${common.value ?? ''} input=${input} />`;
+  if (kind === 'device') return html`<${Device} ...${common} value=${common.value ?? ''} of=${field.of} />`;
   if (kind === 'switch') return html`<${Switch} ...${common} value=${Boolean(common.value)} disabled=${off} />`;
   if (kind === 'secret') return html`<${Secret} ...${common} isSet=${Boolean(secrets[key])} generate=${field.generate} input=${{ disabled: off }} />`;
   const number = kind === 'number';
@@ -202,19 +214,6 @@ function Data() {
   <//>`;
 }
 
-/** Sections by name; the one that is looked at is marked. */
-function Contents({ value }) {
-  const [current, setCurrent] = useState(location.hash.slice(1) || 'profile');
-  const list = contents(value);
-  useListener(window, 'scroll', () => {
-    const last = list.findLast(({ id }) => (document.getElementById(id)?.getBoundingClientRect().top ?? Infinity) < innerHeight / 3);
-    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
-    setCurrent((atEnd ? list.at(-1) : last ?? list[0]).id);
-  }, { passive: true });
-  return html`<nav class="contents" aria-label=${strings.sections}>
-    ${list.map(({ id, text }) => html`<a key=${id} href=${`#${id}`} aria-current=${id === current ? 'true' : undefined}>${text}</a>`)}</nav>`;
-}
-
 const flat = (sectionsOf) => Object.fromEntries(Object.entries(sectionsOf).flatMap(([section, values]) =>
   Object.entries(values).map(([name, value]) => [`${section}.${name}`, value])));
 
@@ -245,8 +244,7 @@ function Settings({ settings, again }) {
     const answer = await post('/api/settings', nested(changes)).catch((error) => { throw worded(error); });
     wait(answer?.restart ?? []);
     await again();
-    loadQuick().catch(() => {});
-    loadSplash();
+    loadSession().catch(() => {});
     toast(strings.saved, { level: 'success' });
   }
   const form = useForm({ name: 'settings', stored, send, check, lost: (key) => key in secrets });
@@ -255,10 +253,9 @@ function Settings({ settings, again }) {
     event.preventDefault();
     form.submit();
   });
-  useEffect(() => { if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView(); }, []);
   const shown = sections.filter((section) => !section.when || section.when(form.value));
   return html`<${SplitPane} name="settings" initial=${22} min=${14} max=${40}
-    left=${html`<${Contents} value=${form.value} />`}
+    left=${html`<${Contents} list=${contents(form.value)} label=${strings.sections} />`}
     right=${html`<div class="stack" id="settings">
       <${Restart} onDone=${again} />
       <form class="stack" ref=${form.form} onSubmit=${form.submit} noValidate aria-label=${strings.settings}>
@@ -272,15 +269,14 @@ function Settings({ settings, again }) {
 }
 
 function Me() {
-  const me = useLoad(() => get('/api/self'));
   const settings = useLoad(() => get('/api/settings'));
-  const again = () => Promise.all([me.again(), settings.again()]);
   return html`<div class="stack">
     <div class="row spread"><h1>${strings.heading}</h1>
       <a class="button primary" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.site}</a></div>
     <${Offline} />
-    <${Loaded} from=${me}>${(data) => html`<${Card} me=${data} paths=${settings.data?.paths} template=${settings.data?.sections?.viewer?.active_template} again=${me.again} />`}<//>
-    <${Loaded} from=${settings}>${(data) => html`<${Settings} settings=${data} again=${again} />`}<//>
+    <${Loaded} from=${settings}>${(data) => html`
+      <${Card} me=${data.me} paths=${data.paths} template=${data.sections.viewer?.active_template} again=${settings.again} />
+      <${Settings} settings=${data} again=${settings.again} />`}<//>
   </div>`;
 }
 

@@ -88,6 +88,8 @@ impl Person<'_> {
         page.press("button", "Restart now").await?;
         page.says("Your peer runs with the new settings.").await?;
         page.gone("button", "Restart now").await?;
+        // The button that was pressed is gone; the focus is at the beginning of the page and not nowhere.
+        page.stands("main", "").await?;
         page.wait_value("textbox", SILENCE, "77").await?;
         self.fits().await?;
         // Live: what a neighbour does now shows without anything being pressed.

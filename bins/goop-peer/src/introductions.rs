@@ -1,0 +1,337 @@
+//! The rendezvous servers of this peer: which ones follows from `goop.json`, at any time, not only at the start.
+//!
+//! One [`Client`] keeps in touch with each; what they hear goes to the network, and so does the relay of the first that
+//! offers one. A server that goes away takes nothing with it: its peers stay known as long as others speak of them, and
+//! another server's relay takes the place of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use goop_identity::config::{Config, ConfigStore};
+use goop_identity::presence::PresenceMessage;
+use goop_identity::{Identity, Keypair};
+use goop_net::relay::{RelayInfo, RelayTimings};
+use goop_net::{Net, PeerId};
+use goop_rendezvous::client::{self, Client, ClientConfig, Complete, Heard, ServerState};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Records of one server that may wait for the network; it takes them in microseconds.
+const WAITING: usize = 64;
+
+/// How it stands with the servers, for the pages.
+pub(crate) type Servers = watch::Receiver<Arc<Vec<ServerState>>>;
+
+/// Keeps in touch until `leave`, then says goodbye everywhere.
+pub(crate) struct Introductions {
+    net: Net,
+    config: ConfigStore,
+    keypair: Keypair,
+    complete: Complete,
+    servers: watch::Sender<Arc<Vec<ServerState>>>,
+}
+
+/// What a server said, and which.
+struct Told {
+    server: String,
+    heard: Heard,
+}
+
+impl Introductions {
+    pub(crate) fn new(net: Net, config: ConfigStore, identity: &Identity) -> (Self, Servers) {
+        let (servers, seen) = watch::channel(Arc::default());
+        let complete = completing(config.clone(), identity);
+        let introductions = Self {
+            net,
+            config,
+            keypair: identity.keypair.clone(),
+            complete,
+            servers,
+        };
+        (introductions, seen)
+    }
+
+    pub(crate) async fn run(self, leave: CancellationToken) {
+        let mut config = self.config.subscribe();
+        loop {
+            let wanted = wanted(&config.borrow_and_update());
+            let left = self.keep(&wanted, &mut config, &leave).await;
+            self.net.set_relay(None).await;
+            if left {
+                return;
+            }
+        }
+    }
+
+    /// Keeps in touch with these servers until others are wanted; answers whether the peer leaves.
+    async fn keep(
+        &self,
+        wanted: &[String],
+        config: &mut watch::Receiver<Arc<Config>>,
+        leave: &CancellationToken,
+    ) -> bool {
+        let (told, mut hears) = mpsc::channel(WAITING);
+        let mut forwarding = JoinSet::new();
+        let mut clients = Vec::new();
+        for server in wanted {
+            let (heard, mut of_server) = mpsc::channel(WAITING);
+            let settings = ClientConfig {
+                server: server.clone(),
+                keypair: self.keypair.clone(),
+                complete: self.complete.clone(),
+            };
+            match Client::start(settings, self.net.own_record(), heard) {
+                Ok(client) => clients.push(client),
+                Err(error) => {
+                    tracing::warn!(%error, "this rendezvous server is left out");
+                    continue;
+                }
+            }
+            let (told, server) = (told.clone(), server.clone());
+            forwarding.spawn(async move {
+                while let Some(heard) = of_server.recv().await {
+                    let server = server.clone();
+                    if told.send(Told { server, heard }).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let states = clients.iter().map(Client::state).collect();
+        let watching = show(states, &self.servers);
+        tokio::pin!(watching);
+        let mut relays = Relays::default();
+        let mut addresses = self.net.listening();
+        let left = loop {
+            tokio::select! {
+                () = leave.cancelled() => break true,
+                changed = config.changed() => {
+                    if changed.is_err() {
+                        break true;
+                    }
+                    if self::wanted(&config.borrow_and_update()) != wanted {
+                        break false;
+                    }
+                }
+                Ok(()) = addresses.changed() => clients.iter().for_each(Client::hurry),
+                Some(told) = hears.recv() => match told.heard {
+                    Heard::Record(record) => self.net.heard_from_rendezvous(*record).await,
+                    Heard::Relay(relay) => {
+                        if let Some(chosen) = relays.offered(told.server, relay) {
+                            self.net.set_relay(chosen.map(as_network_wants)).await;
+                        }
+                    }
+                },
+                () = &mut watching => {}
+            }
+        };
+        if left {
+            // The network says goodbye first; that is the record which the clients deliver.
+            let mut own = self.net.own_record();
+            let said = own.wait_for(is_farewell);
+            let _ = tokio::time::timeout(FAREWELL_SAID, said).await;
+        }
+        futures_util::future::join_all(clients.into_iter().map(Client::shutdown)).await;
+        self.servers.send_replace(Arc::default());
+        left
+    }
+}
+
+/// Shows how it stands with each server, whenever that changes. Never ends.
+async fn show(
+    mut states: Vec<watch::Receiver<ServerState>>,
+    servers: &watch::Sender<Arc<Vec<ServerState>>>,
+) {
+    loop {
+        // Marked as seen, or the next wait would end at once.
+        let all = states
+            .iter_mut()
+            .map(|state| state.borrow_and_update().clone());
+        servers.send_replace(Arc::new(all.collect()));
+        if states.is_empty() {
+            return std::future::pending().await;
+        }
+        let changes = states.iter_mut().map(|state| Box::pin(state.changed()));
+        let (changed, ..) = futures_util::future::select_all(changes).await;
+        if changed.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// How long the network may take to say goodbye before the clients deliver what there is.
+const FAREWELL_SAID: Duration = Duration::from_millis(300);
+
+fn is_farewell(record: &Option<PresenceMessage>) -> bool {
+    use goop_identity::presence::PresenceKind;
+    record
+        .as_ref()
+        .is_none_or(|record| record.kind == PresenceKind::Offline)
+}
+
+/// The servers that the settings ask for (rendezvous.md 19): the own one, then the one on the internet.
+fn wanted(config: &Config) -> Vec<String> {
+    let presence = &config.presence;
+    let own = presence
+        .rendezvous_host
+        .then(|| own_server(&presence.rendezvous_bind, presence.rendezvous_port));
+    let wan = Some(
+        presence
+            .rendezvous_wan
+            .trim()
+            .trim_end_matches('/')
+            .to_owned(),
+    );
+    let wan = wan.filter(|server| !server.is_empty());
+    let mut wanted: Vec<String> = own.into_iter().chain(wan).collect();
+    wanted.dedup();
+    wanted
+}
+
+/// Where the server of this process listens: the address it is bound to, or loopback for all of them.
+fn own_server(bind: &str, port: i64) -> String {
+    use std::net::{IpAddr, Ipv4Addr};
+    let ip: IpAddr = bind.trim().parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://127.0.0.1:{port}"),
+        IpAddr::V4(ip) => format!("http://{ip}:{port}"),
+        IpAddr::V6(ip) if ip.is_unspecified() => format!("http://[::1]:{port}"),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{port}"),
+    }
+}
+
+/// Adds what is for servers: the token that proves the e-mail address, the public key, the signature.
+fn completing(config: ConfigStore, identity: &Identity) -> Complete {
+    let keypair = identity.keypair.clone();
+    let key = identity.nacl.as_ref().map(|keys| keys.public.to_base64());
+    Arc::new(move |mut record| {
+        record
+            .verification_token
+            .clone_from(&config.current().profile.verification_token);
+        record.public_key = key.clone().unwrap_or_default();
+        if let Err(error) = record.sign(&keypair) {
+            tracing::warn!(%error, "a record is sent without a signature");
+        }
+        record
+    })
+}
+
+/// Which relay is used: the first that is offered, until its server takes it back.
+#[derive(Debug, Default)]
+struct Relays {
+    offers: Vec<(String, client::RelayInfo)>,
+}
+
+impl Relays {
+    /// A server offers a relay or takes it back. Answers what to use from now on, if that changed.
+    fn offered(
+        &mut self,
+        server: String,
+        relay: Option<client::RelayInfo>,
+    ) -> Option<Option<client::RelayInfo>> {
+        let before = self.offers.first().map(|(_, relay)| relay.clone());
+        let place = self.offers.iter().position(|(of, _)| *of == server);
+        match (place, relay) {
+            (Some(place), Some(relay)) => self.offers[place].1 = relay,
+            (Some(place), None) => drop(self.offers.remove(place)),
+            (None, Some(relay)) => self.offers.push((server, relay)),
+            (None, None) => {}
+        }
+        let now = self.offers.first().map(|(_, relay)| relay.clone());
+        (now != before).then_some(now)
+    }
+}
+
+fn as_network_wants(relay: client::RelayInfo) -> RelayInfo {
+    let default = RelayTimings::default();
+    let peer: PeerId = relay.peer;
+    RelayInfo {
+        peer,
+        // Some forms cannot be read by anybody (rendezvous.md 11.3).
+        addrs: relay
+            .addrs
+            .iter()
+            .filter_map(|addr| addr.parse().ok())
+            .collect(),
+        timings: RelayTimings {
+            cleanup_delay: relay.cleanup_delay.unwrap_or(default.cleanup_delay),
+            poll_deadline: relay.poll_deadline.unwrap_or(default.poll_deadline),
+            connect_timeout: relay.connect_timeout.unwrap_or(default.connect_timeout),
+            refresh_interval: relay.refresh_interval.unwrap_or(default.refresh_interval),
+            recovery_grace: relay.recovery_grace.unwrap_or(default.recovery_grace),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(peer: PeerId) -> client::RelayInfo {
+        let text =
+            serde_json::json!({ "peer_id": peer.to_base58(), "addrs": ["/ip4/192.0.2.1/tcp/1"] });
+        client::RelayInfo::from_json(text.to_string().as_bytes()).expect("a relay")
+    }
+
+    #[test]
+    fn the_servers_follow_from_the_settings() {
+        let mut config = Config::default();
+        assert!(wanted(&config).is_empty());
+        config.presence.rendezvous_wan = " https://goop.example/ ".to_owned();
+        assert_eq!(wanted(&config), ["https://goop.example"]);
+        config.presence.rendezvous_host = true;
+        assert_eq!(
+            wanted(&config),
+            ["http://127.0.0.1:8787", "https://goop.example"]
+        );
+        for (bind, server) in [
+            ("0.0.0.0", "http://127.0.0.1:8787"),
+            ("192.0.2.7", "http://192.0.2.7:8787"),
+            ("::", "http://[::1]:8787"),
+            ("2001:db8::7", "http://[2001:db8::7]:8787"),
+        ] {
+            config.presence.rendezvous_bind = bind.to_owned();
+            assert_eq!(wanted(&config)[0], server);
+        }
+        config.presence.rendezvous_wan = "http://[2001:db8::7]:8787".to_owned();
+        assert_eq!(wanted(&config).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_changes_only_when_something_did() {
+        let state = ServerState {
+            server: "https://goop.example".to_owned(),
+            contact: client::Contact::Trying,
+            since: std::time::SystemTime::UNIX_EPOCH,
+            problem: None,
+        };
+        let (one, one_seen) = watch::channel(state.clone());
+        let (_two, two_seen) = watch::channel(state);
+        let (servers, mut seen) = watch::channel(Arc::default());
+        let showing = tokio::spawn(async move { show(vec![one_seen, two_seen], &servers).await });
+        seen.changed().await.expect("the first picture");
+        one.send_modify(|state| state.contact = client::Contact::Socket);
+        seen.changed().await.expect("the second picture");
+        assert_eq!(seen.borrow()[0].contact, client::Contact::Socket);
+        let more = tokio::time::timeout(Duration::from_secs(5), seen.changed()).await;
+        assert!(more.is_err(), "it is shown again and again");
+        showing.abort();
+    }
+
+    #[test]
+    fn the_first_relay_is_used_until_its_server_takes_it_back() {
+        let (one, two) = (relay(PeerId::random()), relay(PeerId::random()));
+        let mut relays = Relays::default();
+        let mut offer = |server: &str, relay: Option<&client::RelayInfo>| {
+            relays.offered(server.to_owned(), relay.cloned())
+        };
+        assert_eq!(offer("a", None), None);
+        assert_eq!(offer("a", Some(&one)), Some(Some(one.clone())));
+        assert_eq!(offer("b", Some(&two)), None);
+        assert_eq!(offer("a", Some(&one)), None);
+        assert_eq!(offer("a", None), Some(Some(two.clone())));
+        assert_eq!(offer("b", Some(&one)), Some(Some(one)));
+        assert_eq!(offer("b", None), Some(None));
+    }
+}

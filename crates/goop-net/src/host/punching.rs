@@ -1,0 +1,260 @@
+//! Direct connections in place of relayed ones: punching holes, and letting go of circuits that are no longer needed.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use tokio::task::{JoinError, JoinSet};
+
+use super::Host;
+use super::addresses::Candidates;
+use crate::PeerId;
+use crate::bucket::Bucket;
+use crate::links::Link;
+use crate::punch::{self, PunchError, TRIES};
+
+/// Circuits beside a direct connection are looked at this often.
+const SWEEP: Duration = Duration::from_secs(1);
+/// A direct connection is this old before circuits are let go, so that the other side uses it too.
+const SETTLED: Duration = Duration::from_secs(2);
+/// A connection to a relay of others is kept this long without a circuit.
+const FOREIGN: Duration = Duration::from_secs(60);
+/// Peers with which holes are being punched.
+const MAX_PEERS: usize = 64;
+
+/// Holes tried at once, whoever asks for them …
+const BURST: u32 = 16;
+/// … then one this often: each knocks at up to [`punch::MAX_ADDRS`] doors that somebody else named.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Holes being punched.
+#[derive(Debug)]
+pub(super) struct Punching {
+    tries: Bucket,
+    /// With whom, and how often it was tried; only where we begin.
+    begun: HashMap<PeerId, u32>,
+    agreeing: JoinSet<(PeerId, Result<Vec<Multiaddr>, PunchError>)>,
+    /// Dials under way.
+    dials: HashMap<ConnectionId, PeerId>,
+    /// The next look at circuits beside direct connections.
+    pub(super) sweep_at: Option<Instant>,
+    beside: HashSet<PeerId>,
+}
+
+impl Punching {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tries: Bucket::new(BURST, EVERY, now),
+            begun: HashMap::new(),
+            agreeing: JoinSet::new(),
+            dials: HashMap::new(),
+            sweep_at: None,
+            beside: HashSet::new(),
+        }
+    }
+
+    pub(super) async fn next(
+        &mut self,
+    ) -> Option<Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>> {
+        self.agreeing.join_next().await
+    }
+
+    pub(super) async fn shutdown(&mut self) {
+        self.agreeing.shutdown().await;
+    }
+}
+
+impl Host {
+    /// Somebody who came through a relay said what it speaks: who was called begins (network.md 9.7).
+    pub(super) fn consider_punching(&mut self, peer: PeerId) {
+        let punching = &self.punching;
+        if self.links.is_direct(&peer)
+            || punching.begun.contains_key(&peer)
+            || punching.begun.len() >= MAX_PEERS
+            || self.candidates.borrow().addrs.is_empty()
+            || self.links.speaks(&peer, punch::PROTOCOL.as_ref()) != Some(true)
+        {
+            return;
+        }
+        let came = self.links.relayed(&peer).into_iter();
+        if let Some(link) = came.into_iter().find(|link| !link.outbound) {
+            self.punching.begun.insert(peer, 0);
+            self.agree(peer, link);
+        }
+    }
+
+    fn agree(&mut self, peer: PeerId, link: Link) {
+        let candidates = self.candidates.subscribe();
+        self.punching.agreeing.spawn(async move {
+            let own = Candidates::known(candidates).await;
+            let agreed = match link.open([punch::PROTOCOL].into()).await {
+                Some(Ok((_, stream))) => punch::begin(stream, &own).await,
+                _ => Err(PunchError::Malformed("no stream came")),
+            };
+            (peer, agreed)
+        });
+    }
+
+    /// The moment to dial, as the one who began.
+    pub(super) fn on_agreed(
+        &mut self,
+        agreed: Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>,
+    ) {
+        // Agreeing does not panic, and it is aborted only when the host ends.
+        let Ok((peer, agreed)) = agreed else { return };
+        match agreed {
+            Ok(addrs) => {
+                let tries = self.punching.begun.entry(peer).or_default();
+                *tries += 1;
+                // In the last try the roles change (network.md 9.7): some old programs have them the other way round.
+                let listens = *tries < TRIES;
+                self.punch(peer, addrs, listens);
+            }
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no agreement on punching a hole");
+                self.punching.begun.remove(&peer);
+            }
+        }
+    }
+
+    /// Dials addresses at the moment the other side does, from the ports we listen on. `listens`: the other side takes
+    /// the connection for its own.
+    pub(super) fn punch(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, listens: bool) {
+        if self.links.is_direct(&peer) || !self.punching.tries.take(Instant::now()) {
+            self.punching.begun.remove(&peer);
+            return;
+        }
+        metrics::counter!("goop_net_punches").increment(1);
+        let mut dialled = false;
+        for addr in self.vicinity.believed(&peer, addrs) {
+            // One dial each: together, the later ones would wait for the earlier ones, and the moment would be over.
+            let mut opts = DialOpts::peer_id(peer)
+                .condition(PeerCondition::Always)
+                .addresses(vec![addr]);
+            if listens {
+                opts = opts.override_role();
+            }
+            let opts = opts.build();
+            let connection = opts.connection_id();
+            if self.swarm.dial(opts).is_ok() {
+                self.punching.dials.insert(connection, peer);
+                dialled = true;
+            }
+        }
+        if !dialled {
+            self.punching.begun.remove(&peer);
+        }
+    }
+
+    /// A rendezvous says that the other side dials us now: UDP needs no agreement on who begins.
+    pub(super) fn punch_by_hint(&mut self, peer: PeerId, addrs: &[Multiaddr]) {
+        let quic = addrs
+            .iter()
+            .filter(|addr| addr.iter().any(|part| part == Protocol::QuicV1));
+        self.punch(peer, quic.cloned().collect(), false);
+    }
+
+    /// Whether a failed dial was one for a hole; then what follows from it is done.
+    pub(super) fn punch_failed(&mut self, connection: ConnectionId) -> bool {
+        let Some(peer) = self.punching.dials.remove(&connection) else {
+            return false;
+        };
+        let more = self.punching.dials.values().any(|other| *other == peer);
+        if more || self.links.is_direct(&peer) {
+            return true;
+        }
+        let tries = self.punching.begun.get(&peer).copied();
+        let again = tries.filter(|tries| *tries > 0 && *tries < TRIES);
+        let link = self
+            .links
+            .relayed(&peer)
+            .into_iter()
+            .find(|link| !link.outbound);
+        // Otherwise it is given up until the peer comes through a relay anew.
+        if let (Some(_), Some(link)) = (again, link) {
+            self.agree(peer, link);
+        }
+        true
+    }
+
+    /// A direct connection came up. Surplus ones of a hole are closed by who began, so that not both close.
+    pub(super) fn direct_is_there(&mut self, peer: PeerId, connection: ConnectionId) {
+        let punched = self.punching.dials.remove(&connection).is_some();
+        if punched {
+            metrics::counter!("goop_net_punched").increment(1);
+        }
+        let began = self.punching.begun.contains_key(&peer);
+        if punched && began && !self.links.other_direct(&peer, connection).is_empty() {
+            self.swarm.close_connection(connection);
+            return;
+        }
+        if !self.links.relayed(&peer).is_empty() {
+            self.watch_circuits(peer);
+        }
+    }
+
+    /// A circuit came up beside a direct connection, or the reverse.
+    pub(super) fn watch_circuits(&mut self, peer: PeerId) {
+        self.punching.beside.insert(peer);
+        let soon = Instant::now() + SWEEP;
+        let at = self.punching.sweep_at.map_or(soon, |at| at.min(soon));
+        self.punching.sweep_at = Some(at);
+    }
+
+    /// Everything through a relay with this peer ended.
+    pub(super) fn no_circuit_left(&mut self, peer: &PeerId) {
+        self.punching.begun.remove(peer);
+        self.punching.beside.remove(peer);
+    }
+
+    pub(super) fn know_foreign_relay(&mut self, relay: PeerId) {
+        let now = Instant::now();
+        self.foreign_relays.insert(relay, now);
+        self.punching.sweep_at.get_or_insert(now + FOREIGN);
+    }
+
+    /// Relays of others are left when nothing runs through them; ours is the plan's business.
+    fn leave_foreign_relays(&mut self, now: Instant) {
+        let (links, table) = (&self.links, &self.table);
+        let left = self.foreign_relays.extract_if(|relay, used| {
+            let of_use = links.is_busy(relay) || table.get(relay).is_some();
+            now.saturating_duration_since(*used) >= FOREIGN && !of_use
+        });
+        for (relay, _) in left {
+            // Nothing to close is fine.
+            let _ = self.swarm.disconnect_peer_id(relay);
+        }
+    }
+
+    /// Lets go of circuits that a direct connection stands beside and nothing uses.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if self.punching.sweep_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let peers: Vec<PeerId> = self.punching.beside.iter().copied().collect();
+        for peer in peers {
+            let settled = self
+                .links
+                .oldest_direct(&peer)
+                .is_some_and(|since| now.saturating_duration_since(since) >= SETTLED);
+            let circuits = self.links.relayed(&peer);
+            if settled {
+                for idle in circuits.iter().filter(|link| link.streams() == 0) {
+                    self.swarm.close_connection(idle.id);
+                }
+            }
+            if circuits.is_empty() || !self.links.is_direct(&peer) {
+                self.punching.beside.remove(&peer);
+            }
+        }
+        self.leave_foreign_relays(now);
+        self.punching.sweep_at = if self.punching.beside.is_empty() {
+            (!self.foreign_relays.is_empty()).then_some(now + FOREIGN)
+        } else {
+            Some(now + SWEEP)
+        };
+    }
+}

@@ -1,0 +1,130 @@
+//! Doing what the relay plan says: dialling the relay, asking it, and showing how it stands.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use libp2p::Multiaddr;
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use tokio::task::JoinError;
+
+use super::Host;
+use super::dialling::in_words;
+use crate::PeerId;
+use crate::circuit::hop::{self, Granted};
+use crate::circuit::{CircuitError, HOP};
+use crate::links::{OpenError, Opener};
+use crate::relay::{Action, RelayInfo, Trouble};
+
+/// What a relay said, and to which request.
+pub(super) type Answer = (u64, Result<Granted, Trouble>);
+
+impl Host {
+    pub(super) fn set_relay(&mut self, info: Option<RelayInfo>) {
+        let now = Instant::now();
+        self.relay.set(info, now);
+        let relay = self.relay.info().map(|info| info.peer);
+        if let Some(relay) = relay {
+            self.foreign_relays.remove(&relay);
+            self.mapping.want(now);
+        }
+        if let Some(addr) = relay.and_then(|relay| self.links.direct_addr(&relay)) {
+            self.relay.connected(addr, now);
+        }
+        self.relay_peer.send_if_modified(|seen| {
+            let differs = *seen != relay;
+            *seen = relay;
+            differs
+        });
+        self.settle_relay(now);
+    }
+
+    /// Does what the plan says, and tells what changed. To be called after every change of the plan.
+    pub(super) fn settle_relay(&mut self, now: Instant) {
+        while let Some(action) = self.relay.next_action() {
+            match action {
+                Action::Dial { relay, addrs } => self.dial_relay(relay, addrs, now),
+                Action::Reserve { relay, attempt } => {
+                    metrics::counter!("goop_net_relay_reservations").increment(1);
+                    let opener = self.opener();
+                    self.reserving
+                        .spawn(async move { (attempt, reserve(&opener, relay).await) });
+                }
+                // Nothing to close is fine.
+                Action::Close { relay } => drop(self.swarm.disconnect_peer_id(relay)),
+            }
+        }
+        let had = self.relay_info.borrow().1;
+        let has = self.relay.has_circuit();
+        self.relay_info
+            .send_if_modified(|seen| match self.relay.info() {
+                info if seen.0.as_ref() != info || seen.1 != has => {
+                    *seen = (info.cloned(), has);
+                    true
+                }
+                _ => false,
+            });
+        let state = self.relay.state();
+        self.relay_state.send_if_modified(|seen| {
+            let differs = *seen != state;
+            if differs {
+                tracing::info!(?state, "relay");
+                *seen = state;
+            }
+            differs
+        });
+        self.refresh_published();
+        if has && !had {
+            // Others can reach us now, and we may reach those whom only a relay reaches.
+            for row in self.table.rows() {
+                if row.offline_since.is_none() && !row.reachable {
+                    self.probe(row.id, None);
+                }
+            }
+        }
+    }
+
+    fn dial_relay(&mut self, relay: PeerId, addrs: Vec<Multiaddr>, now: Instant) {
+        // From the port we listen on, so that the relay sees the mapping that others need.
+        let opts = DialOpts::peer_id(relay)
+            .condition(PeerCondition::NotDialing)
+            .addresses(addrs)
+            .build();
+        match self.swarm.dial(opts) {
+            // The dial of an earlier try is still under way and may yet succeed.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.relay.dial_failed(in_words(&error), now),
+        }
+    }
+
+    pub(super) fn on_reserve_task(&mut self, answered: Result<Answer, JoinError>) {
+        // Asking does not panic, and it is aborted only when the host ends.
+        let Ok((attempt, answer)) = answered else {
+            return;
+        };
+        let now = Instant::now();
+        if let Err(trouble) = &answer {
+            tracing::debug!(?trouble, "no reservation");
+        }
+        self.relay.answered(attempt, answer, now);
+        self.settle_relay(now);
+    }
+}
+
+async fn reserve(opener: &Opener, relay: PeerId) -> Result<Granted, Trouble> {
+    let (_, stream) = opener
+        .open(relay, &[HOP])
+        .await
+        .map_err(|error| match error {
+            OpenError::NotSpoken => Trouble::Refused("it offers no relay".to_owned()),
+            error => Trouble::Broken(error.to_string()),
+        })?;
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    hop::reserve(stream, relay, clock.as_secs())
+        .await
+        .map_err(|error| match error {
+            CircuitError::Refused(status) => Trouble::Refused(status.to_string()),
+            error => Trouble::Broken(error.to_string()),
+        })
+}

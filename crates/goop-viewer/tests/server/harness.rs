@@ -1,0 +1,332 @@
+//! A viewer over a recorded folder, and how it is asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use goop_identity::PeerId;
+use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
+use goop_identity::folder::PeerFolder;
+use goop_mq::keys::KeyBook;
+use goop_mq::{DialError, Dialer, Mq, Setup, Streams};
+use goop_net::{Discovery, Listen, Net, NetConfig, Router};
+use goop_site::archive::Places;
+use goop_site::store::Store;
+use goop_site::{Site, SiteRequest, VisitError};
+use goop_viewer::{Context, LogRing, Neighbours, Viewer};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const ALICE: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+
+pub(crate) const BOB: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+
+pub(crate) fn peer_id(text: &str) -> PeerId {
+    goop_identity::label::parse_peer_id(text).unwrap()
+}
+
+fn bus(me: &str) -> (Mq, goop_mq::Task) {
+    Mq::new(Setup {
+        me: peer_id(me),
+        own: Arc::new(Default::default),
+        keys: KeyBook::new(None),
+        hints: Arc::new(|_| None),
+        router: goop_mq::router::Router::new(),
+    })
+}
+
+/// Leads to one other peer in memory; nobody else has an address.
+#[derive(Clone)]
+struct To(PeerId, Mq);
+
+impl Dialer for To {
+    type Stream = tokio::io::DuplexStream;
+
+    async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
+        if peer != self.1.me() {
+            return Err(DialError::Unreachable("no addresses".into()));
+        }
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (from, mq) = (self.0, self.1.clone());
+        tokio::spawn(async move { mq.serve(from, false, &mut far).await });
+        Ok(near)
+    }
+}
+
+struct Nobody;
+
+impl Neighbours for Nobody {
+    fn fetch(
+        &self,
+        _: PeerId,
+        _: SiteRequest,
+    ) -> BoxFuture<'_, Result<http::Response<Body>, VisitError>> {
+        Box::pin(async { Err(VisitError::Unreachable("nobody is there".into())) })
+    }
+    /// Alice's picture is all there is.
+    fn avatar(&self, _: PeerId, hash: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
+        let file = AvatarFile::open(&fixtures().join("folders/alice/avatar.png"));
+        let avatar = file.current().filter(|avatar| avatar.hash == hash);
+        Box::pin(async { avatar })
+    }
+}
+
+pub(crate) struct Alice {
+    pub(crate) port: u16,
+    pub(crate) token: String,
+    pub(crate) start: String,
+    pub(crate) logs: LogRing,
+    pub(crate) mq: Mq,
+    /// Another peer, whom messages reach.
+    pub(crate) bob: Mq,
+    leave: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    pub(crate) folder: PeerFolder,
+    /// What was opened in the system's browser.
+    pub(crate) opened: Arc<Mutex<Vec<String>>>,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures")).to_owned()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+/// Alice's recorded folder, running.
+pub(crate) async fn alice() -> Alice {
+    recorded("alice", |_| ()).await
+}
+
+/// A recorded folder, changed before it runs.
+pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&fixtures().join("folders").join(name), dir.path());
+    prepare(dir.path());
+    let folder = PeerFolder::open(dir.path()).unwrap();
+    let identity = goop_identity::Identity::load(&folder).unwrap();
+    // The recording began before its own changes of settings.
+    folder
+        .config()
+        .update(|config| {
+            config.viewer.theme = "dark".into();
+            config.viewer.preferred_cam = String::new();
+        })
+        .unwrap();
+    let config = NetConfig {
+        listen: Listen::Loopback { port: 0 },
+        discovery: Discovery::Off,
+        peer_file: Some(folder.root().join("data/peers.json")),
+        ..NetConfig::new(identity.keypair.clone())
+    };
+    let net = Net::start(config, Router::new()).await.unwrap();
+    let logs = LogRing::default();
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let ((mq, sending), (bob, answering)) = (bus(ALICE), bus(BOB));
+    let leave = CancellationToken::new();
+    let to = |from: &Mq, to: &Mq| Streams(To(from.me(), to.clone()));
+    tokio::spawn(sending.run(to(&mq, &bob), leave.clone()));
+    tokio::spawn(answering.run(to(&bob, &mq), leave.clone()));
+    let context = Context {
+        mq: mq.clone(),
+        servers: tokio::sync::watch::channel(Arc::default()).1,
+        keypair: identity.keypair,
+        config: folder.config().clone(),
+        net,
+        site: Site::open(&folder.root().join("site"), &[]).unwrap(),
+        store: Store::open(&folder.root().join("site"), &folder.root().join("data/bin")).unwrap(),
+        places: Places {
+            site: folder.root().join("site"),
+            scripts: folder.root().join("site/lua"),
+            work: folder.root().join("data/import"),
+        },
+        folder: folder.root().to_owned(),
+        avatar: AvatarFile::open(&folder.root().join("avatar.png")),
+        neighbours: Arc::new(Nobody),
+        logs: logs.clone(),
+        profile_changed: Arc::new(|| ()),
+        restart: Arc::new(|| ()),
+        open: {
+            let opened = opened.clone();
+            Arc::new(move |url: &str| {
+                opened.lock().unwrap().push(url.to_owned());
+                Ok(())
+            })
+        },
+        verbose: Arc::new(|_| ()),
+        metrics: None,
+        data_folder: folder.root().join("data"),
+        version: "0.0.0",
+    };
+    let viewer = Viewer::new(Viewer::bind("127.0.0.1:0").await.unwrap(), context).unwrap();
+    let port = viewer
+        .control_url()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let start = viewer
+        .start_link()
+        .split_once("token=")
+        .unwrap()
+        .1
+        .to_owned();
+    let token = std::fs::read_to_string(folder.root().join("data/control.token")).unwrap();
+    let running = tokio::spawn(viewer.run(leave.clone()));
+    Alice {
+        port,
+        token,
+        start,
+        logs,
+        mq,
+        bob,
+        leave,
+        running,
+        folder,
+        opened,
+        _dir: dir,
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let line = self
+            .head
+            .lines()
+            .find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    }
+}
+
+impl Alice {
+    /// Sends a request head line by line and reads the whole answer.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[String],
+        body: &[u8],
+    ) -> Answer {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        if !headers.iter().any(|line| line.starts_with("Host:")) {
+            head.push_str(&format!("Host: 127.0.0.1:{}\r\n", self.port));
+        }
+        for line in headers {
+            head.push_str(line);
+            head.push_str("\r\n");
+        }
+        stream
+            .write_all(format!("{head}\r\n").as_bytes())
+            .await
+            .unwrap();
+        // A body that is refused may not be read to its end.
+        let _ = stream.write_all(body).await;
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all).await;
+        let end = all
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8_lossy(&all[..end]).into_owned();
+        Answer {
+            status: head[9..12].parse().unwrap(),
+            head,
+            body: all[end + 4..].to_vec(),
+        }
+    }
+
+    pub(crate) fn owner(&self) -> String {
+        format!("Authorization: Bearer {}", self.token)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[self.owner()], b"").await
+    }
+
+    pub(crate) async fn end(self) {
+        self.leave.cancel();
+        tokio::time::timeout(Duration::from_secs(2), self.running)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+fn post_json(path: &str, body: &Value) -> (String, Vec<u8>) {
+    (path.to_owned(), body.to_string().into_bytes())
+}
+
+impl Alice {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let (path, body) = post_json(path, &body);
+        let answer = self.send("POST", &path, &[self.owner()], &body).await;
+        let value = serde_json::from_slice(&answer.body).unwrap_or(Value::from(answer.text()));
+        (answer.status, value)
+    }
+
+    pub(crate) async fn read_within(&self, path: &str, deadline: Duration) -> Value {
+        tokio::time::timeout(deadline, self.read(path))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn read(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.get(path).await.body).unwrap()
+    }
+}
+
+/// A part of a form.
+pub(crate) fn part(name: &str, file: bool, bytes: &[u8]) -> Vec<u8> {
+    let file = if file { "; filename=\"x\"" } else { "" };
+    let head = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
+    [head.as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// A multipart form: its header and its body.
+pub(crate) fn multipart(parts: &[Vec<u8>]) -> (String, Vec<u8>) {
+    let kind = "Content-Type: multipart/form-data; boundary=b".to_owned();
+    (kind, [parts.concat(), b"--b--\r\n".to_vec()].concat())
+}
+
+/// The body of an answer in chunks (RFC 9112, 7.1).
+pub(crate) fn dechunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|part| part == b"\r\n").unwrap();
+        let len = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if len == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[end + 2..end + 2 + len]);
+        body = &body[end + 4 + len..];
+    }
+}

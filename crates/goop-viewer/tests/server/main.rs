@@ -1,0 +1,12 @@
+//! A real viewer on 127.0.0.1 over recorded folders: the recorded contract, sessions, events, limits, bad input.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_input;
+mod contract;
+mod harness;
+mod live;
+mod messages;
+mod owner;
+mod services;
+mod settings;
+mod site;
