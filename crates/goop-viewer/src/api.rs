@@ -9,8 +9,10 @@ mod files;
 mod folders;
 mod forms;
 mod kept;
+mod keys;
 mod live;
 mod logs;
+mod mq;
 mod open;
 mod peers;
 mod services;
@@ -35,11 +37,13 @@ use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
-pub(crate) use live::stream as live_stream;
+pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
+/// Largest message to a peer, with its address.
+const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -99,11 +103,16 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(forms::form_rename))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
+        .routes(routes!(live::group_events))
+        .routes(routes!(mq::ack))
+        .routes(routes!(keys::key, keys::say))
+        .routes(routes!(mq::broadcast))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
+    let messages = OpenApiRouter::new().routes(routes!(mq::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(archive::import));
@@ -111,6 +120,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
         .merge(limited(data::own_routes(), data::MAX_OWN))
         .merge(limited(data::page_routes(), data::MAX_PAGE))

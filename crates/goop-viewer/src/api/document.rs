@@ -30,6 +30,7 @@ use crate::reply::raw_json;
         (name = "services", description = "Servers that the settings name"),
         (name = "data", description = "The database of the own site, and those of neighbours"),
         (name = "site", description = "Files of the own site"),
+        (name = "messages", description = "Messages to other peers"),
         (name = "live", description = "Events as they happen"),
         (name = "pages", description = "What a browser loads; no session is needed")
     ),

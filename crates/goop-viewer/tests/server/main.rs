@@ -6,6 +6,7 @@ mod contract;
 mod data;
 mod harness;
 mod live;
+mod messages;
 mod owner;
 mod services;
 mod settings;
