@@ -23,9 +23,9 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -156,10 +156,8 @@ fn size(bytes: usize) -> String {
 
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    let (router, _) = routes().split_for_parts();
     router
-        .layer(Extension(document::Text(document)))
         .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))
