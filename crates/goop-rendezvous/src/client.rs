@@ -127,7 +127,7 @@ impl Client {
         self.state.clone()
     }
 
-    /// The network changed: pauses end now.
+    /// The network changed: pauses end now, and a connection that died with the old one is found out.
     pub fn hurry(&self) {
         // A full channel means that it will hurry anyway.
         let _ = self.hurry.try_send(());

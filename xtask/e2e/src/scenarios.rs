@@ -11,6 +11,8 @@ mod net;
 mod only_text;
 mod pages;
 mod pictures;
+mod proxied;
+mod recovery;
 mod three_tabs;
 
 use anyhow::Result;
@@ -167,6 +169,31 @@ pub(crate) fn all() -> Vec<Scenario> {
             "the server's address may be entered while the peer runs",
             Kind::Net,
             nat_matrix::entered_later,
+        ),
+        scenario(
+            "the rendezvous server is killed and started again",
+            Kind::Net,
+            recovery::server_killed,
+        ),
+        scenario(
+            "one of two rendezvous servers is killed",
+            Kind::Net,
+            recovery::one_of_two,
+        ),
+        scenario(
+            "a line to the internet goes down and up",
+            Kind::Net,
+            recovery::line,
+        ),
+        scenario(
+            "a rendezvous server behind nginx",
+            Kind::Net,
+            proxied::nginx,
+        ),
+        scenario(
+            "a rendezvous server behind Caddy",
+            Kind::Net,
+            proxied::caddy,
         ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),

@@ -38,6 +38,11 @@ const REPEAT: Duration = Duration::from_secs(10);
 const POST_UNCHANGED: Duration = Duration::from_secs(9);
 /// Silence after which a socket is dead; servers ping every 5 s (rendezvous.md 6.2).
 const SILENCE: Duration = Duration::from_secs(15);
+/// A socket is asked for a sign of life when the network changed, and has so long to give one: a connection that died with
+/// the old network does not say so.
+const SIGN: Duration = Duration::from_secs(2);
+/// Silence after which an event stream is dead; servers say something every 25 s (rendezvous.md 5).
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// One frame may take so long to go out.
 const WRITE: Duration = Duration::from_secs(2);
 /// A relay is asked for so often while there is none …
@@ -71,6 +76,9 @@ pub(super) struct Task {
     writer: Option<SplitSink<Socket, Message>>,
     reader: Option<SplitStream<Socket>>,
     last_frame: Instant,
+    /// By when the socket has to give a sign of life.
+    sign_by: Option<Instant>,
+    last_bytes: Instant,
     stream: Option<(Incoming, Lines)>,
     /// The stream was asked for and not closed since.
     wants_stream: bool,
@@ -108,6 +116,8 @@ impl Task {
             writer: None,
             reader: None,
             last_frame: now,
+            sign_by: None,
+            last_bytes: now,
             stream: None,
             wants_stream: false,
             running: FuturesUnordered::new(),
@@ -134,6 +144,7 @@ impl Task {
                 },
                 Some(()) = hurried.recv() => {
                     self.relay_at = Instant::now();
+                    self.doubt().await;
                     self.tell(Input::Hurry).await;
                 }
                 Some(done) = self.running.next() => self.on_done(done).await,
@@ -148,10 +159,16 @@ impl Task {
 
     fn next_wake(&self) -> Instant {
         let silence = self.reader.is_some().then(|| self.last_frame + SILENCE);
+        let stream = self
+            .stream
+            .is_some()
+            .then(|| self.last_bytes + STREAM_SILENCE);
         let relay = (!self.asking_relay).then_some(self.relay_at);
         let times = [
             self.machine.next_wake(),
             silence,
+            self.sign_by,
+            stream,
             relay,
             Some(self.repeat_at),
         ];
@@ -160,9 +177,14 @@ impl Task {
 
     async fn on_time(&mut self) {
         let now = Instant::now();
-        if self.reader.is_some() && self.last_frame + SILENCE <= now {
+        let no_sign = self.sign_by.is_some_and(|by| by <= now);
+        if self.reader.is_some() && (self.last_frame + SILENCE <= now || no_sign) {
             self.problem("the server fell silent".to_owned());
             self.lose_socket().await;
+        }
+        if self.stream.is_some() && self.last_bytes + STREAM_SILENCE <= now {
+            self.problem("the server fell silent".to_owned());
+            self.lose_stream().await;
         }
         if self.repeat_at <= now {
             self.publish().await;
@@ -217,6 +239,7 @@ impl Task {
                 self.writer = Some(writer);
                 self.reader = Some(reader);
                 self.last_frame = Instant::now();
+                self.sign_by = None;
                 self.well();
                 // The server may be another one than before: so may its relay.
                 if self.relay.is_some() {
@@ -242,6 +265,7 @@ impl Task {
             Outcome::Stream(Ok(_)) if !self.wants_stream => {}
             Outcome::Stream(Ok(body)) => {
                 self.stream = Some((body, Lines::default()));
+                self.last_bytes = Instant::now();
                 self.well();
                 self.tell(Input::StreamOpen).await;
             }
@@ -260,6 +284,7 @@ impl Task {
             return;
         };
         self.last_frame = Instant::now();
+        self.sign_by = None;
         match frame {
             Message::Text(text) => {
                 self.tell(Input::SocketHeard).await;
@@ -289,10 +314,10 @@ impl Task {
 
     async fn on_bytes(&mut self, bytes: Option<Bytes>) {
         let Some(bytes) = bytes else {
-            self.stream = None;
-            self.tell(Input::StreamFailed).await;
+            self.lose_stream().await;
             return;
         };
+        self.last_bytes = Instant::now();
         let records = match &mut self.stream {
             Some((_, lines)) => lines.feed(&bytes),
             None => return,
@@ -342,9 +367,25 @@ impl Task {
         sent
     }
 
+    /// The network changed: what hangs on the old one is found out. A stream cannot be asked; it is opened anew.
+    async fn doubt(&mut self) {
+        if self.reader.is_some() && self.write(Message::Ping(Bytes::new())).await {
+            self.sign_by.get_or_insert(Instant::now() + SIGN);
+        }
+        if self.stream.is_some() {
+            self.lose_stream().await;
+        }
+    }
+
+    async fn lose_stream(&mut self) {
+        self.stream = None;
+        self.tell(Input::StreamFailed).await;
+    }
+
     async fn lose_socket(&mut self) {
         if self.reader.take().is_some() {
             self.writer = None;
+            self.sign_by = None;
             self.tell(Input::SocketClosed).await;
         }
     }

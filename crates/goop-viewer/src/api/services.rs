@@ -103,9 +103,8 @@ fn rendezvous_urls(presence: &PresenceSection) -> Vec<String> {
         .ok()
         .filter(|_| presence.rendezvous_host)
         .map(|port| goop_rendezvous::local_url(SocketAddr::new(bind, port)));
-    let wan = presence.rendezvous_wan.trim().trim_end_matches('/');
-    let wan = (!wan.is_empty()).then(|| wan.to_owned());
-    own.into_iter().chain(wan).collect()
+    let others = presence.servers().into_iter().map(str::to_owned);
+    own.into_iter().chain(others).collect()
 }
 
 /// Asks every service of the settings how it is, all at once and within three seconds.
