@@ -8,6 +8,7 @@ mod document;
 mod files;
 mod folders;
 mod forms;
+mod import;
 mod kept;
 mod live;
 mod logs;
@@ -35,6 +36,7 @@ use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
+pub(crate) use import::Importing;
 pub(crate) use live::stream as live_stream;
 pub(crate) use peers::{Guest, guest_self};
 
@@ -106,7 +108,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(forms::form_save));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
-        .routes(routes!(archive::import));
+        .routes(routes!(import::progress, import::import));
     OpenApiRouter::with_openapi(document::basis())
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
