@@ -8,6 +8,8 @@
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
+//! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
+//! | [`tool`] | a database from outside its peer |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |
 //! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
 
@@ -37,6 +39,7 @@ mod schema_files;
 mod split;
 mod store;
 mod tables;
+pub mod tool;
 pub mod value;
 mod writing;
 
@@ -47,6 +50,7 @@ pub use error::DataError;
 pub use incoming::{BroughtIn, Incoming, MANIFEST, SCRIPT, Told};
 pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
+pub use split::Splitter;
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
     Rows, Salvaged, Table, TableKind,

@@ -5,7 +5,7 @@ use crate::guard::MAX_LOADED;
 
 /// Finds where statements end, piece by piece.
 #[derive(Debug, Default)]
-pub(crate) struct Splitter {
+pub struct Splitter {
     statement: Vec<u8>,
     within: Within,
     last: u8,
@@ -24,7 +24,10 @@ enum Within {
 
 impl Splitter {
     /// Takes a piece and gives the statements that end in it.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, DataError> {
+    ///
+    /// # Errors
+    /// A statement is too long or not UTF-8.
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, DataError> {
         let mut done = Vec::new();
         for &byte in piece {
             let was = self.within;
@@ -44,18 +47,27 @@ impl Splitter {
             } else {
                 self.statement.push(byte);
                 if self.statement.len() >= MAX_LOADED.unsigned_abs() as usize {
-                    return Err(DataError::invalid("a statement of schema.sql is too long"));
+                    return Err(DataError::invalid("a statement is too long"));
                 }
             }
         }
         Ok(done)
     }
 
+    /// Whether nothing stands behind the last semicolon.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.statement.trim_ascii().is_empty()
+    }
+
     /// What stands behind the last semicolon.
-    pub(crate) fn take(&mut self) -> Result<Option<String>, DataError> {
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub fn take(&mut self) -> Result<Option<String>, DataError> {
         self.last = 0;
         let text = String::from_utf8(std::mem::take(&mut self.statement))
-            .map_err(|_| DataError::invalid("schema.sql is not UTF-8"))?;
+            .map_err(|_| DataError::invalid("the text is not UTF-8"))?;
         Ok(Some(text).filter(|text| !text.trim().is_empty()))
     }
 }

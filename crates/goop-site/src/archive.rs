@@ -823,7 +823,9 @@ fn clear(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn stamp() -> String {
+/// A name for what is kept from before an import: names sort by time.
+#[must_use]
+pub fn stamp() -> String {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -34,6 +34,7 @@ use utoipa_axum::routes;
 use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
+pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
 pub(crate) use import::Importing;

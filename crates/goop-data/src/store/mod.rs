@@ -1,7 +1,7 @@
 //! `data.db`: one connection that writes, a few that read, and what is known of the tables.
 
 mod catalog;
-mod health;
+pub(crate) mod health;
 mod readers;
 mod rows;
 mod system;
@@ -254,7 +254,7 @@ impl Database {
 }
 
 /// How every connection is opened.
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)

@@ -112,7 +112,7 @@ pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
             to: to.clone(),
         };
         let mut writer = Writer::new(sink);
-        let written = write(&mut writer, manifest, dump, runtime)
+        let written = write_database(&mut writer, manifest, dump, runtime)
             .and_then(|()| archive::export_files(&mut writer, &places.site, &places.scripts))
             .and_then(|()| writer.finish());
         if let Err(failure) = written {
@@ -131,9 +131,13 @@ pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
     response
 }
 
-/// Writes the manifest and the database.
-fn write(
-    writer: &mut Writer<Chunks>,
+/// Writes the manifest and the database of an archive: `manifest.json`, `schema.sql`, `schemas/`. Blocks; to be called
+/// outside of `runtime`'s own threads.
+///
+/// # Errors
+/// When the sink fails, or the database cannot be read to its end.
+pub fn write_database<W: Write>(
+    writer: &mut Writer<W>,
     mut manifest: Manifest,
     dump: Dump,
     runtime: Handle,
