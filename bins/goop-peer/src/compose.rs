@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use goop_data::meta::{IMPORTED, Meta};
 use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
@@ -182,7 +183,12 @@ impl Peer {
             work: folder.root().join(IMPORTS),
             site: site_root.clone(),
         };
-        archive::recover(&places).context("the site from before an import cannot be put back")?;
+        let database = Database::open(folder.root())
+            .await
+            .context("the database of the site (data.db) cannot be opened")?;
+        let imported = Meta::of(&database).get(IMPORTED).await?;
+        archive::recover(&places, &imported)
+            .context("the site from before an import cannot be put back")?;
         let hidden = [
             &config.lua.script_dir,
             &config.paths.site_source,
@@ -204,9 +210,6 @@ impl Peer {
             site,
             avatar: avatar.clone(),
         };
-        let database = Database::open(folder.root())
-            .await
-            .context("the database of the site (data.db) cannot be opened")?;
         let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
         let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);

@@ -5,6 +5,7 @@
 //! goes wrong with 1, and the message says what to do.
 
 mod backup;
+mod db;
 mod doctor;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ enum Command {
     Doctor(DoctorCommand),
     Backup(BackupCommand),
     Restore(RestoreCommand),
+    Db(db::DbCommand),
 }
 
 /// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
@@ -155,6 +157,7 @@ fn obey(args: Args) -> ExitCode {
             backup::backup(&dir, &file, keys)
         }
         Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
+        Some(Command::Db(command)) => db::run(&command),
         None => {
             println!("{}", help());
             ExitCode::SUCCESS
@@ -233,6 +236,10 @@ mod tests {
                 command: Some(Command::Restore(restore)),
                 ..
             }) => format!("restore {:?} {:?}", restore.file, restore.dir),
+            Ok(Args {
+                command: Some(Command::Db(db)),
+                ..
+            }) => format!("{db:?}"),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };
@@ -256,6 +263,20 @@ mod tests {
             "backup \"me\" \"b.zip\" keys=true",
         );
         check("restore b.zip me", "restore \"b.zip\" \"me\"");
+        check(
+            "db me check",
+            "DbCommand { dir: \"me\", action: Check(Check) }",
+        );
+        check(
+            "db me import b.zip --replace",
+            "DbCommand { dir: \"me\", action: Import(Import { file: \"b.zip\", replace: true }) }",
+        );
+        check(
+            "db me shell",
+            "DbCommand { dir: \"me\", action: Shell(Shell { write: false }) }",
+        );
+        check("db me", "wrong");
+        check("db check", "wrong");
         check("backup me", "wrong");
         check("-version", "version");
         check("--version", "version");

@@ -8,6 +8,7 @@ mod document;
 mod files;
 mod folders;
 mod forms;
+mod import;
 mod kept;
 mod keys;
 mod live;
@@ -35,8 +36,10 @@ use utoipa_axum::routes;
 use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
+pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
+pub(crate) use import::Importing;
 pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 
@@ -115,7 +118,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
     let messages = OpenApiRouter::new().routes(routes!(mq::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
-        .routes(routes!(archive::import));
+        .routes(routes!(import::progress, import::import));
     OpenApiRouter::with_openapi(document::basis())
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))

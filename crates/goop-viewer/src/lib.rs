@@ -33,6 +33,7 @@ use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 use tokio::sync::watch;
 
+pub use api::write_database;
 pub use logs::LogRing;
 pub use server::{Sockets, Viewer, ViewerError};
 

@@ -88,7 +88,7 @@ pub(crate) struct Shared {
     pub(crate) verbose: AtomicBool,
     pub(crate) site_policy: HeaderValue,
     /// Who replaces the site.
-    pub(crate) importing: tokio::sync::Mutex<()>,
+    pub(crate) importing: api::Importing,
     /// Who writes down where dividers stand.
     pub(crate) splits: tokio::sync::Mutex<()>,
     pub(crate) control_port: u16,
@@ -189,7 +189,7 @@ impl Viewer {
             stop: CancellationToken::new(),
             verbose: AtomicBool::new(false),
             site_policy: sites::site_policy(control_port),
-            importing: tokio::sync::Mutex::new(()),
+            importing: api::Importing::default(),
             splits: tokio::sync::Mutex::new(()),
             control_port,
             site_ports: Mutex::default(),

@@ -48,7 +48,7 @@ fn otherwise(n: u64) -> Option<Otherwise> {
         61 | 66 => Apart("later issue: the SDK"),
         63 => Apart("the pages have other files here"),
         64 => Apart("ours says for monitors, in every mode, that it lives"),
-        69 => Apart("later issue: data"),
+        69 => Apart("later issue: the pages of the database"),
         75..=109 if n % 2 == 1 => Apart("a neighbour's file; crate goop-site replays its stream"),
         76 => {
             Apart("leads to the address with a slash, which relative links need (viewer-api.md 7)")
@@ -70,7 +70,11 @@ fn otherwise(n: u64) -> Option<Otherwise> {
         792..=794 => Apart("a rendezvous server was there; the tests of services have one"),
         846 | 852 => Apart("over a relay: later issue"),
         867 => Words("the archive's reader names the mistake in its own words"),
-        869 | 871..=874 => Apart("later issue: data"),
+        868 => Shape("it says how many rows came, too; that tables here are replaced is asked for"),
+        869 => Apart("tables that an archive does not name stay"),
+        871..=874 => {
+            Apart("rows of an archive are kept (weak point 12): `import.rs` looks at each of them")
+        }
         875 => Words("the name had been changed meanwhile"),
         _ => return None,
     })
@@ -190,6 +194,11 @@ async fn ask(peer: &Alice, record: &Value, files: &str) -> Answer {
         .as_str()
         .unwrap()
         .replace(RECORDED_AT, files);
+    let path = if n == 868 {
+        format!("{path}?replace=true")
+    } else {
+        path
+    };
     // Sites have origins of their own here.
     let site = path
         .strip_prefix("/p/")
