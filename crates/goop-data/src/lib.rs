@@ -7,6 +7,7 @@
 //! | [`access`] | who may do what, in one function |
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
+//! | [`graphql`] | tables in context, asked in GraphQL |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |
 //! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
@@ -20,6 +21,7 @@ mod definition;
 mod direct;
 mod error;
 mod execute;
+pub mod graphql;
 mod guard;
 pub mod ident;
 pub mod json;

@@ -257,3 +257,85 @@ fn fuzz_condition() {
             }
         });
 }
+
+/// A GraphQL document: an answer with data or errors, and nothing changed by a query.
+#[test]
+fn fuzz_graphql() {
+    use goop_data::graphql::{Query, preview};
+    let runtime = runtime();
+    let (_folder, data) = runtime.block_on(site());
+    runtime
+        .block_on(data.set_context(&owner(), "books", true))
+        .unwrap();
+    let data = AssertUnwindSafe(data);
+    let words = [
+        "query",
+        "mutation",
+        "fragment",
+        "on",
+        "books",
+        "books_by_pk",
+        "insert_books",
+        "{",
+        "{",
+        "}",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        ":",
+        "...",
+        "f",
+        "where",
+        "order_by",
+        "limit",
+        "title",
+        "title_eq",
+        "pages_gt",
+        "_id",
+        "asc",
+        "1",
+        "-1",
+        "1.5",
+        "\"a\"",
+        "\"\"\"",
+        "$v",
+        "Int",
+        "!",
+        "=",
+        "@include",
+        "if",
+        "true",
+        "null",
+        "__schema",
+        "types",
+        "fields",
+        "name",
+        "__typename",
+        "# x\n",
+        "object",
+        "\\",
+        "\u{0}",
+        "🦆",
+    ];
+    bolero::check!()
+        .with_iterations(500)
+        .for_each(|bytes: &[u8]| {
+            let words: Vec<&str> = bytes
+                .iter()
+                .map(|byte| words[usize::from(*byte) % words.len()])
+                .collect();
+            let texts = [words.join(" "), String::from_utf8_lossy(bytes).into_owned()];
+            for text in texts {
+                let query = Query::new(text).with(json!({"v": 1}));
+                let answer = runtime.block_on(data.graphql(&owner(), &query));
+                assert!(
+                    answer["data"].is_object() || answer["errors"].is_array(),
+                    "{answer}"
+                );
+            }
+            let _ = Query::from_json(bytes);
+            let _ = preview(bytes);
+        });
+}
