@@ -21,6 +21,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::{Hosting, Urls};
 use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
@@ -55,9 +56,15 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         }
         ViewerSwitch::Off => None,
     };
+    let hosting = Hosting::bind(&folder).await?;
     let peer = Peer::start(&folder, &config).await?;
-    let (introductions, servers) =
-        Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
+    let urls = hosting.as_ref().map(|hosting| hosting.urls().clone());
+    let (introductions, servers) = Introductions::new(
+        peer.net.clone(),
+        peer.config.clone(),
+        &peer.identity,
+        urls.clone().map(|urls| urls.own),
+    );
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -75,7 +82,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         None => None,
     };
     let control_port = viewer.as_ref().map(Viewer::control_port);
-    banner(&folder, &peer, viewer.as_ref());
+    banner(&folder, &peer, viewer.as_ref(), urls.as_ref());
+    let hosting = hosting.map(|hosting| hosting.run(peer.metrics.clone()));
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
     let introductions = tokio::spawn(introductions.run(leave.clone()));
@@ -85,6 +93,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     // All end by the same token; what they wait for is bounded.
     let ends = async { (serving.await, upkeep.await, introductions.await) };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
+    if let Some(hosting) = hosting {
+        // Last, because the goodbye goes over it, too.
+        hosting.shutdown().await;
+    }
     // Nobody asks any more; the log is folded into the file.
     let _ = tokio::time::timeout(LEAVE_WITHIN, peer.data.database().close()).await;
     peer.pictures.clear();
@@ -101,7 +113,7 @@ async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
     }
 }
 
-fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
+fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>, hosting: Option<&Urls>) {
     println!("Goop² v{VERSION}  ·  the ephemeral web");
     println!("Peer folder:   {}", folder.root().display());
     println!("Peer id:       {}", peer.net.local_peer_id());
@@ -109,6 +121,9 @@ fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
         "Name:          {}",
         Profile::of(&folder.config().current()).label
     );
+    if let Some(hosting) = hosting {
+        println!("Rendezvous:    {}", hosting.shown);
+    }
     if let Some(viewer) = viewer {
         if let Some(public) = viewer.public_addr() {
             println!("Published on:  http://{public}/  (your site only)");

@@ -29,6 +29,8 @@ pub(crate) struct Introductions {
     config: ConfigStore,
     keypair: Keypair,
     complete: Complete,
+    /// The server of this process, if it runs one.
+    own: Option<String>,
     servers: watch::Sender<Arc<Vec<ServerState>>>,
 }
 
@@ -39,7 +41,13 @@ struct Told {
 }
 
 impl Introductions {
-    pub(crate) fn new(net: Net, config: ConfigStore, identity: &Identity) -> (Self, Servers) {
+    /// `own` is the server that runs in this process.
+    pub(crate) fn new(
+        net: Net,
+        config: ConfigStore,
+        identity: &Identity,
+        own: Option<String>,
+    ) -> (Self, Servers) {
         let (servers, seen) = watch::channel(Arc::default());
         let complete = completing(config.clone(), identity);
         let introductions = Self {
@@ -47,6 +55,7 @@ impl Introductions {
             config,
             keypair: identity.keypair.clone(),
             complete,
+            own,
             servers,
         };
         (introductions, seen)
@@ -55,13 +64,17 @@ impl Introductions {
     pub(crate) async fn run(self, leave: CancellationToken) {
         let mut config = self.config.subscribe();
         loop {
-            let wanted = wanted(&config.borrow_and_update());
+            let wanted = self.wanted(&config.borrow_and_update());
             let left = self.keep(&wanted, &mut config, &leave).await;
             self.net.set_relay(None).await;
             if left {
                 return;
             }
         }
+    }
+
+    fn wanted(&self, config: &Config) -> Vec<String> {
+        wanted(self.own.as_deref(), config)
     }
 
     /// Keeps in touch with these servers until others are wanted; answers whether the peer leaves.
@@ -110,7 +123,7 @@ impl Introductions {
                     if changed.is_err() {
                         break true;
                     }
-                    if self::wanted(&config.borrow_and_update()) != wanted {
+                    if self.wanted(&config.borrow_and_update()) != wanted {
                         break false;
                     }
                 }
@@ -170,35 +183,11 @@ fn is_farewell(record: &Option<PresenceMessage>) -> bool {
         .is_none_or(|record| record.kind == PresenceKind::Offline)
 }
 
-/// The servers that the settings ask for (rendezvous.md 19): the own one, then the one on the internet.
-fn wanted(config: &Config) -> Vec<String> {
-    let presence = &config.presence;
-    let own = presence
-        .rendezvous_host
-        .then(|| own_server(&presence.rendezvous_bind, presence.rendezvous_port));
-    let wan = Some(
-        presence
-            .rendezvous_wan
-            .trim()
-            .trim_end_matches('/')
-            .to_owned(),
-    );
-    let wan = wan.filter(|server| !server.is_empty());
-    let mut wanted: Vec<String> = own.into_iter().chain(wan).collect();
-    wanted.dedup();
-    wanted
-}
-
-/// Where the server of this process listens: the address it is bound to, or loopback for all of them.
-fn own_server(bind: &str, port: i64) -> String {
-    use std::net::{IpAddr, Ipv4Addr};
-    let ip: IpAddr = bind.trim().parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://127.0.0.1:{port}"),
-        IpAddr::V4(ip) => format!("http://{ip}:{port}"),
-        IpAddr::V6(ip) if ip.is_unspecified() => format!("http://[::1]:{port}"),
-        IpAddr::V6(ip) => format!("http://[{ip}]:{port}"),
-    }
+/// The own server, then the one on the internet that the settings name (rendezvous.md 19).
+fn wanted(own: Option<&str>, config: &Config) -> Vec<String> {
+    let wan = config.presence.rendezvous_wan.trim().trim_end_matches('/');
+    let wan = Some(wan).filter(|server| !server.is_empty() && Some(*server) != own);
+    own.into_iter().chain(wan).map(str::to_owned).collect()
 }
 
 /// Adds what is for servers: the token that proves the e-mail address, the public key, the signature.
@@ -277,25 +266,16 @@ mod tests {
     #[test]
     fn the_servers_follow_from_the_settings() {
         let mut config = Config::default();
-        assert!(wanted(&config).is_empty());
+        assert!(wanted(None, &config).is_empty());
         config.presence.rendezvous_wan = " https://goop.example/ ".to_owned();
-        assert_eq!(wanted(&config), ["https://goop.example"]);
-        config.presence.rendezvous_host = true;
+        assert_eq!(wanted(None, &config), ["https://goop.example"]);
+        let own = Some("http://127.0.0.1:8787");
         assert_eq!(
-            wanted(&config),
+            wanted(own, &config),
             ["http://127.0.0.1:8787", "https://goop.example"]
         );
-        for (bind, server) in [
-            ("0.0.0.0", "http://127.0.0.1:8787"),
-            ("192.0.2.7", "http://192.0.2.7:8787"),
-            ("::", "http://[::1]:8787"),
-            ("2001:db8::7", "http://[2001:db8::7]:8787"),
-        ] {
-            config.presence.rendezvous_bind = bind.to_owned();
-            assert_eq!(wanted(&config)[0], server);
-        }
-        config.presence.rendezvous_wan = "http://[2001:db8::7]:8787".to_owned();
-        assert_eq!(wanted(&config).len(), 1);
+        config.presence.rendezvous_wan = "http://127.0.0.1:8787/".to_owned();
+        assert_eq!(wanted(own, &config), ["http://127.0.0.1:8787"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
-    Rows, Salvaged, Table, TableKind,
+    Rows, Salvaged, Table, TableKind, copy,
 };
 pub use tables::ColumnDef;
 pub use value::{Form, Value};

@@ -115,6 +115,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("an interface comes and goes", Kind::Net, net::cable),
         scenario("no network at all", Kind::Net, net::lonely),
         scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario(
+            "a peer is the rendezvous server, too",
+            Kind::Net,
+            net::hosting,
+        ),
         scenario("NAT kinds: none", Kind::Net, nat_kinds::no_nat),
         scenario("NAT kinds: open", Kind::Net, nat_kinds::open),
         scenario(

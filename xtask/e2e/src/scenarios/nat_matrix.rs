@@ -233,12 +233,8 @@ impl Pair {
 }
 
 fn peer(lab: &Lab, rendezvous: &Rendezvous, home: &Home, name: &str) -> Result<Peer> {
-    let mut peer = Peer::new(lab, &home.host, name)?;
-    let settings = serde_json::json!({
-        "profile": {"label": name},
-        "presence": {"rendezvous_wan": rendezvous.url(home.nat())},
-    });
-    std::fs::write(peer.dir.join("goop.json"), settings.to_string())?;
+    let presence = serde_json::json!({ "rendezvous_wan": rendezvous.url(home.nat()) });
+    let mut peer = Peer::with(lab, &home.host, name, &presence)?;
     peer.trust = Some(rendezvous.certificate().to_owned());
     Ok(peer)
 }
