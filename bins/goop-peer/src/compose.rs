@@ -235,6 +235,7 @@ impl Peer {
             net: self.net.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
+            data: self.data.clone(),
             places: self.places.clone(),
             folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),

@@ -3,6 +3,7 @@
 mod archive;
 mod avatars;
 mod config;
+mod data;
 mod document;
 mod files;
 mod folders;
@@ -23,16 +24,17 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
 use axum::{Extension, Router};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::reply::{error, method_not_allowed, not_found};
+use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
+pub(crate) use data::{Asker, peer_of as peer_of_data};
 pub(crate) use live::stream as live_stream;
 pub(crate) use peers::{Guest, guest_self};
 
@@ -110,6 +112,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
         .merge(limited(large, MAX_FILE))
+        .merge(limited(data::own_routes(), data::MAX_OWN))
+        .merge(limited(data::page_routes(), data::MAX_PAGE))
 }
 
 /// Routes whose bodies have at most so many bytes, which their description says, too.
@@ -146,7 +150,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
     router
         .layer(Extension(document::Text(document)))
-        .fallback(async || not_found())
+        .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))

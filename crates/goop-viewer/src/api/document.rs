@@ -28,6 +28,7 @@ use crate::reply::raw_json;
         (name = "logs", description = "What the program says"),
         (name = "settings", description = "goop.json, and this machine"),
         (name = "services", description = "Servers that the settings name"),
+        (name = "data", description = "The database of the own site, and those of neighbours"),
         (name = "site", description = "Files of the own site"),
         (name = "live", description = "Events as they happen"),
         (name = "pages", description = "What a browser loads; no session is needed")

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::protocol::{self, CallError, NoKeys};
+use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
@@ -21,15 +23,41 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ALICE: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 
-struct Nobody;
+/// Other peers: nobody, but for the data of those that are given.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) data: Vec<(PeerId, Data)>,
+    /// Who asks them.
+    pub(crate) me: Option<(PeerId, &'static str)>,
+}
 
-impl Neighbours for Nobody {
+impl Neighbours for Others {
     fn fetch(
         &self,
         _: PeerId,
         _: SiteRequest,
     ) -> BoxFuture<'_, Result<http::Response<Body>, VisitError>> {
         Box::pin(async { Err(VisitError::Unreachable("nobody is there".into())) })
+    }
+    /// Over the data protocol, through a pipe.
+    fn ask(&self, peer: PeerId, request: Request) -> BoxFuture<'_, Result<Whole, CallError>> {
+        let data = self.data.iter().find(|(id, _)| *id == peer);
+        let data = data.map(|(_, data)| data.clone());
+        let me = self.me;
+        Box::pin(async move {
+            let (Some(data), Some((me, email))) = (data, me) else {
+                return Err(std::io::Error::other("open stream: failed to dial").into());
+            };
+            let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+            let serving = async {
+                let served = protocol::serve(me, email, &mut far, &data, &NoKeys).await;
+                drop(far);
+                served.unwrap();
+            };
+            let (answer, ()) =
+                tokio::join!(protocol::call(peer, &mut near, &request, &NoKeys), serving);
+            answer
+        })
     }
     /// Alice's picture is all there is.
     fn avatar(&self, _: PeerId, hash: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
@@ -44,6 +72,7 @@ pub(crate) struct Alice {
     pub(crate) token: String,
     pub(crate) start: String,
     pub(crate) logs: LogRing,
+    pub(crate) data: Data,
     pub(crate) events: goop_viewer::events::EventLog,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
@@ -77,6 +106,11 @@ pub(crate) async fn alice() -> Alice {
 
 /// A recorded folder, changed before it runs.
 pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
+    beside(name, prepare, Others::default()).await
+}
+
+/// A recorded folder, changed before it runs, and other peers.
+pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Others) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
     prepare(dir.path());
@@ -97,6 +131,7 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         ..NetConfig::new(identity.keypair.clone())
     };
     let net = Net::start(config, Router::new()).await.unwrap();
+    let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
     let context = Context {
@@ -113,7 +148,8 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         },
         folder: folder.root().to_owned(),
         avatar: AvatarFile::open(&folder.root().join("avatar.png")),
-        neighbours: Arc::new(Nobody),
+        neighbours: Arc::new(others),
+        data: data.clone(),
         logs: logs.clone(),
         profile_changed: Arc::new(|| ()),
         restart: Arc::new(|| ()),
@@ -151,6 +187,7 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         token,
         start,
         logs,
+        data,
         events,
         leave,
         running,

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod contract;
+mod data;
 mod harness;
 mod live;
 mod owner;
