@@ -8,6 +8,7 @@
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
 //! | [`graphql`] | tables in context, asked in GraphQL |
+//! | [`transform`] | rows of a table, a file or the web made into rows of another shape |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |
 //! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
@@ -36,6 +37,7 @@ pub mod schema;
 mod schema_files;
 mod store;
 mod tables;
+pub mod transform;
 pub mod value;
 mod writing;
 

@@ -339,3 +339,62 @@ fn fuzz_graphql() {
             let _ = preview(bytes);
         });
 }
+
+/// A transformation, its functions, and the files it reads.
+#[test]
+fn fuzz_transformation() {
+    use futures_util::future::{BoxFuture, FutureExt};
+    use goop_data::transform::{FUNCTIONS, Fetch, Fetched, Transformation};
+    struct NoWeb;
+    impl Fetch for NoWeb {
+        fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Fetched, String>> {
+            async { Err("no web".to_owned()) }.boxed()
+        }
+    }
+    let runtime = runtime();
+    let (folder, data) = runtime.block_on(site());
+    std::fs::create_dir_all(folder.path().join("site")).unwrap();
+    let path = folder.path().join("site/rows");
+    let data = AssertUnwindSafe(data);
+    bolero::check!()
+        .with_iterations(300)
+        .for_each(|bytes: &[u8]| {
+            if let Ok(read) = Transformation::from_json(bytes) {
+                let _ = read.validate();
+            }
+            let text = String::from_utf8_lossy(bytes);
+            let args: Vec<Json> = bytes
+                .iter()
+                .take(3)
+                .map(|byte| match byte % 5 {
+                    0 => json!(null),
+                    1 => json!(i64::from(*byte) - 128),
+                    2 => json!(f64::from(*byte) * 1e300),
+                    3 => json!(text),
+                    _ => json!([text]),
+                })
+                .collect();
+            let row = object(json!({"a": text, "b": args.first(), "c": args.last()}));
+            for function in FUNCTIONS {
+                let step: Transformation = serde_json::from_value(json!({"name": "x", "fields": [
+                    {"target": "t", "sources": ["a"], "transform": function, "args": args},
+                    {"target": "u", "sources": ["b", "c", "d"], "transform": function},
+                ]}))
+                .unwrap();
+                let _ = step.apply(&row);
+            }
+            std::fs::write(&path, bytes).unwrap();
+            for kind in ["csv", "json"] {
+                let step: Transformation = serde_json::from_value(json!({
+                    "name": "x", "source": {"type": kind, "path": "site/rows"},
+                    "fields": [{"target": "t", "sources": ["a"]}],
+                }))
+                .unwrap();
+                let seen =
+                    runtime.block_on(data.preview_transformation(&owner(), &step, 5, &NoWeb));
+                if let Ok(rows) = seen {
+                    assert!(rows.len() <= 5);
+                }
+            }
+        });
+}
