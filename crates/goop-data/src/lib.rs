@@ -7,6 +7,8 @@
 //! | [`access`] | who may do what, in one function |
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
+//! | [`graphql`] | tables in context, asked in GraphQL |
+//! | [`transform`] | rows of a table, a file or the web made into rows of another shape |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
 //! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
 //! | [`tool`] | a database from outside its peer |
@@ -23,6 +25,7 @@ mod direct;
 mod dump;
 mod error;
 mod execute;
+pub mod graphql;
 mod guard;
 pub mod ident;
 mod incoming;
@@ -40,6 +43,7 @@ mod split;
 mod store;
 mod tables;
 pub mod tool;
+pub mod transform;
 pub mod value;
 mod writing;
 

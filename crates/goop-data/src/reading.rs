@@ -110,7 +110,7 @@ impl Data {
         .await
     }
 
-    fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
+    pub(crate) fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
         let reach = self.reach(caller, &find.table, Operation::Read)?;
         let args = values(&find.args)?;
         let question = Question {

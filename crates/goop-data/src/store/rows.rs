@@ -107,7 +107,7 @@ impl Row {
     }
 
     /// Bytes it takes up, about.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.values.iter().map(|value| value.weight() + 16).sum()
     }
 }
