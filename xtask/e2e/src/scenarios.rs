@@ -1,6 +1,7 @@
 //! What is shown, scenario by scenario.
 
 mod bad_input;
+mod data;
 mod exposure;
 mod keeping;
 mod lan;
@@ -104,6 +105,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a slow client does not hang the viewer",
             Kind::Lan,
             bad_input::slow_client,
+        ),
+        scenario(
+            "a visitor reads and writes what the policy allows",
+            Kind::Lan,
+            data::visitor,
         ),
         scenario(
             "a stranger on the LAN gets the own site only",
