@@ -33,6 +33,7 @@ pub mod protocol;
 pub mod query;
 mod reading;
 mod request;
+mod rights;
 pub mod schema;
 mod schema_files;
 mod store;
@@ -43,6 +44,7 @@ mod writing;
 
 pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
+pub use direct::MAX_MANY;
 pub use error::DataError;
 pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};

@@ -4,6 +4,8 @@
 //! program of this machine), nothing but the path we chose is asked for, the answer is small, and all of it has one
 //! deadline.
 
+mod web;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +19,8 @@ use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use url::Url;
+
+pub(crate) use web::Web;
 
 /// How long all questions for one answer to a page may take (viewer-api.md 2.1).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
