@@ -37,6 +37,7 @@ pub mod protocol;
 pub mod query;
 mod reading;
 mod request;
+mod rights;
 pub mod schema;
 mod schema_files;
 mod split;
@@ -49,6 +50,7 @@ mod writing;
 
 pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
+pub use direct::MAX_MANY;
 pub use dump::{Dump, DumpedTable};
 pub use error::DataError;
 pub use incoming::{BroughtIn, Incoming, MANIFEST, SCRIPT, Told};

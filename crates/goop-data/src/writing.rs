@@ -59,6 +59,14 @@ struct Fresh {
     counters: Vec<String>,
 }
 
+/// Rows that were added as one change; the `_id`s of those that named none follow each other.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inserted {
+    pub(crate) rows: u64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
 /// The affected rows, in the forms of the answers.
 fn affected(count: u64) -> Json {
     json!({"affected": count})
@@ -136,7 +144,7 @@ impl Data {
         table: &str,
         mut next: impl FnMut() -> Result<Option<Row>, DataError> + Send + 'static,
         within: Duration,
-    ) -> Result<u64, DataError> {
+    ) -> Result<Inserted, DataError> {
         let reach = self.reach(caller, table, Operation::Insert)?;
         Self::writable(&reach, table)?;
         let (caller, name) = (caller.clone(), table.to_owned());
@@ -145,14 +153,17 @@ impl Data {
                 Box::pin(async move {
                     let table = Self::writable(&reach, &name)?;
                     let mut counted = Counted::default();
-                    let mut rows = 0;
+                    let mut done = Inserted::default();
                     while let Some(row) = next()? {
                         let fresh = Self::fresh(&caller, table, row);
                         let fresh = counted.count(connection, fresh?).await?;
-                        put(connection, fresh).await?;
-                        rows += 1;
+                        done.last = put(connection, fresh).await?;
+                        if done.rows == 0 {
+                            done.first = done.last;
+                        }
+                        done.rows += 1;
                     }
-                    Ok(rows)
+                    Ok(done)
                 })
             })
             .await

@@ -8,6 +8,7 @@
 mod server;
 mod socket;
 mod trust;
+mod web;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 pub use server::Server;
 pub use socket::Socket;
 pub use trust::of_the_machine;
+pub use web::Web;
 
 /// Connecting alone. Two address families are tried within it.
 const CONNECT: Duration = Duration::from_secs(4);

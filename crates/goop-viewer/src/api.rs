@@ -8,6 +8,7 @@ mod document;
 mod files;
 mod folders;
 mod forms;
+mod graphql;
 mod import;
 mod kept;
 mod keys;
@@ -19,6 +20,7 @@ mod peers;
 mod services;
 mod settings;
 mod settings_form;
+mod transformations;
 mod uploads;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub(crate) use data::{Asker, peer_of as peer_of_data};
 pub(crate) use import::Importing;
 pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
+pub(crate) use transformations::Runs;
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
@@ -110,12 +113,29 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(mq::ack))
         .routes(routes!(keys::key, keys::say))
         .routes(routes!(mq::broadcast))
+        .routes(routes!(graphql::run))
+        .routes(routes!(graphql::rebuild))
+        .routes(routes!(graphql::preview))
+        .routes(routes!(graphql::status))
+        .routes(routes!(graphql::sdl))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
     let messages = OpenApiRouter::new().routes(routes!(mq::send));
+    let transformations = OpenApiRouter::new()
+        .routes(routes!(transformations::list))
+        .routes(routes!(transformations::transforms))
+        .routes(routes!(transformations::get))
+        .routes(routes!(transformations::save))
+        .routes(routes!(transformations::delete))
+        .routes(routes!(transformations::preview))
+        .routes(routes!(transformations::execute))
+        .routes(routes!(transformations::progress))
+        .routes(routes!(transformations::cancel))
+        .routes(routes!(transformations::file_exists))
+        .routes(routes!(transformations::source_fields));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(import::progress, import::import));
@@ -125,6 +145,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(texts, MAX_TEXT))
         .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
+        .merge(limited(transformations, transformations::MAX_BODY))
         .merge(limited(data::own_routes(), data::MAX_OWN))
         .merge(limited(data::page_routes(), data::MAX_PAGE))
 }

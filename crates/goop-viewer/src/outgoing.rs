@@ -1,6 +1,8 @@
 //! Asking other HTTP servers: services and rendezvous servers that the owner named. All answers are JSON, and what they
 //! say is somebody else's.
 
+mod web;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use goop_http::{Answer, Ask, Http, HttpError, Server};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+pub(crate) use web::Web;
 
 /// How long all questions for one answer to a page may take (viewer-api.md 2.1).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3);

@@ -34,7 +34,7 @@ use crate::api;
 use crate::assets;
 use crate::caller::{Asked, Caller, Listener, Refusal, classify};
 use crate::events;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Web};
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::session::Session;
 use crate::sites::{self, site_url};
@@ -83,6 +83,10 @@ pub enum ViewerError {
 pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) outgoing: Outgoing,
+    /// The web, for transformations.
+    pub(crate) web: Web,
+    /// Transformations that run.
+    pub(crate) runs: api::Runs,
     pub(crate) session: Session,
     pub(crate) stop: CancellationToken,
     pub(crate) verbose: AtomicBool,
@@ -184,6 +188,8 @@ impl Viewer {
             .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(context.version),
+            web: Web::new(context.version),
+            runs: api::Runs::default(),
             context,
             session,
             stop: CancellationToken::new(),

@@ -179,7 +179,7 @@ impl Data {
                     told("insert", error)
                 }
             })?;
-        Ok(Done::Inserted(target.name.clone(), inserted))
+        Ok(Done::Inserted(target.name.clone(), inserted.rows))
     }
 
     /// Makes new rows of the first `most` of a transformation's source, for a look at what it would do.

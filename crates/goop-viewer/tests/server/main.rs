@@ -4,6 +4,7 @@
 mod bad_input;
 mod contract;
 mod data;
+mod graphql;
 mod harness;
 mod import;
 mod live;
