@@ -239,7 +239,11 @@ impl Shared {
             PeerTopic::IdentityResponse => self.introduced(from, &message.payload)?,
             PeerTopic::KeyNotice => {
                 let notice: KeyNotice = message.payload.read()?;
+                let key = |text: &str| NaclPublic::from_base64(text).map_err(Refused::because);
+                let (_, ours) = (key(&notice.old)?, key(&notice.new)?);
+                self.keys().doubts(&from, &ours);
                 self.key_event(from, KeyEvent::Noticed(notice));
+                self.keys_changed.send_modify(|count| *count += 1);
             }
             _ => {
                 let received = Received {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod avatars;
+mod chat;
 mod config;
 mod document;
 mod files;
@@ -42,6 +43,8 @@ pub(crate) use peers::{Guest, guest_self};
 const MAX_JSON: usize = 64 * 1024;
 /// Largest message to a peer, with its address.
 const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
+/// Largest line of a conversation, with its address: escaping may make six bytes of one.
+const MAX_LINE: usize = 6 * goop_mq::chat::MAX_LINE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -105,12 +108,19 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(mq::ack))
         .routes(routes!(keys::key, keys::say))
         .routes(routes!(mq::broadcast))
+        .routes(routes!(chat::history, chat::clear))
+        .routes(routes!(chat::lines))
+        .routes(routes!(chat::conversations))
+        .routes(routes!(chat::read))
+        .routes(routes!(chat::withdraw))
+        .routes(routes!(chat::search))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
     let messages = OpenApiRouter::new().routes(routes!(mq::send));
+    let lines = OpenApiRouter::new().routes(routes!(chat::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(archive::import));
@@ -118,6 +128,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(lines, MAX_LINE))
         .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
 }

@@ -508,7 +508,7 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
 fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/peers" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
+        "/peers" | "/messages" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
     ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

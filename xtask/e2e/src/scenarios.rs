@@ -1,6 +1,7 @@
 //! What is shown, scenario by scenario.
 
 mod bad_input;
+mod chat;
 mod exposure;
 mod keeping;
 mod lan;
@@ -9,6 +10,7 @@ mod nat_kinds;
 mod nat_matrix;
 mod net;
 mod only_text;
+mod orders;
 mod pages;
 mod pictures;
 mod three_tabs;
@@ -180,6 +182,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a hostile neighbour is only text",
             Kind::Browser,
             only_text::only_text,
+        ),
+        scenario(
+            "two people chat in three tabs each",
+            Kind::Browser,
+            chat::two_people,
+        ),
+        scenario(
+            "a changed key is shown on both screens",
+            Kind::Browser,
+            chat::changed_key,
         ),
         scenario(
             "three tabs stay complete",

@@ -1,11 +1,14 @@
 //! A viewer over a recorded folder, and how it is asked.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::Database;
+use goop_data::chat::ChatLog;
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
@@ -29,31 +32,45 @@ pub(crate) fn peer_id(text: &str) -> PeerId {
     goop_identity::label::parse_peer_id(text).unwrap()
 }
 
-fn bus(me: &str) -> (Mq, goop_mq::Task) {
-    Mq::new(Setup {
-        me: peer_id(me),
-        own: Arc::new(Default::default),
-        keys: KeyBook::new(None),
-        hints: Arc::new(|_| None),
-        router: goop_mq::router::Router::new(),
-    })
+/// Who can be reached, in memory; nobody else has an address.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Mutex<HashMap<PeerId, Mq>>>);
+
+/// One peer's way to the others.
+#[derive(Clone)]
+struct Way {
+    from: PeerId,
+    world: World,
 }
 
-/// Leads to one other peer in memory; nobody else has an address.
-#[derive(Clone)]
-struct To(PeerId, Mq);
-
-impl Dialer for To {
+impl Dialer for Way {
     type Stream = tokio::io::DuplexStream;
 
     async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
-        if peer != self.1.me() {
+        let Some(mq) = self.world.0.lock().unwrap().get(&peer).cloned() else {
             return Err(DialError::Unreachable("no addresses".into()));
-        }
+        };
         let (near, mut far) = tokio::io::duplex(1 << 16);
-        let (from, mq) = (self.0, self.1.clone());
+        let from = self.from;
         tokio::spawn(async move { mq.serve(from, false, &mut far).await });
         Ok(near)
+    }
+}
+
+impl World {
+    /// A bus that others reach; it runs until `leave`.
+    fn bus(&self, me: PeerId, router: goop_mq::router::Router, leave: &CancellationToken) -> Mq {
+        let (mq, sending) = Mq::new(Setup {
+            me,
+            own: Arc::new(Default::default),
+            keys: KeyBook::new(None),
+            hints: Arc::new(|_| None),
+            router,
+        });
+        let world = self.clone();
+        tokio::spawn(sending.run(Streams(Way { from: me, world }), leave.clone()));
+        self.0.lock().unwrap().insert(me, mq.clone());
+        mq
     }
 }
 
@@ -81,7 +98,7 @@ pub(crate) struct Alice {
     pub(crate) start: String,
     pub(crate) logs: LogRing,
     pub(crate) mq: Mq,
-    /// Another peer, whom messages reach.
+    /// The other one, whom messages reach.
     pub(crate) bob: Mq,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
@@ -115,6 +132,15 @@ pub(crate) async fn alice() -> Alice {
 
 /// A recorded folder, changed before it runs.
 pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
+    recorded_among(&World::default(), name, prepare).await
+}
+
+/// The same among others, whom messages reach.
+pub(crate) async fn recorded_among(
+    world: &World,
+    name: &str,
+    prepare: impl FnOnce(&Path),
+) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
     prepare(dir.path());
@@ -137,13 +163,19 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
     let net = Net::start(config, Router::new()).await.unwrap();
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
-    let ((mq, sending), (bob, answering)) = (bus(ALICE), bus(BOB));
+    let data = Database::open(folder.root()).await.unwrap();
+    let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(&data)));
     let leave = CancellationToken::new();
-    let to = |from: &Mq, to: &Mq| Streams(To(from.me(), to.clone()));
-    tokio::spawn(sending.run(to(&mq, &bob), leave.clone()));
-    tokio::spawn(answering.run(to(&bob, &mq), leave.clone()));
+    let other = peer_id(if name == "alice" { BOB } else { ALICE });
+    let met = world.0.lock().unwrap().get(&other).cloned();
+    let bob = met.unwrap_or_else(|| world.bus(other, goop_mq::router::Router::new(), &leave));
+    let router = goop_mq::router::Router::new().listen(inbox);
+    let mq = world.bus(identity.peer_id, router, &leave);
+    let (chat, chatting) = prepared.start(mq.clone(), None);
+    tokio::spawn(chatting.run(leave.clone()));
     let context = Context {
         mq: mq.clone(),
+        chat,
         servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),
