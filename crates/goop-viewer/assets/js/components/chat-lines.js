@@ -89,6 +89,10 @@ export function useLines(id) {
     run.current = mine;
     sync();
     const stop = listen(({ topic, payload, from }) => {
+      if (topic === 'mq:chat' && payload.peerID === id && payload.read !== undefined) {
+        setState((old) => ({ ...old, read: Math.max(old.read, payload.read) }));
+        return;
+      }
       const about = topic === 'reset' || (topic === 'chat' && from === id) || (topic === 'mq:chat' && payload.peerID === id);
       if (about) sync();
     });
