@@ -6,6 +6,7 @@
 
 mod backup;
 mod doctor;
+mod messages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Doctor(DoctorCommand),
     Backup(BackupCommand),
     Restore(RestoreCommand),
+    Send(SendCommand),
+    Listen(ListenCommand),
 }
 
 /// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
@@ -88,6 +91,33 @@ struct RestoreCommand {
     /// the folder to make; it must not exist or be empty
     #[argh(positional)]
     dir: PathBuf,
+}
+
+/// Write to a peer, through a peer of yours that runs. Prints `delivered`, or that it waits until they are back.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "send")]
+struct SendCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// to whom: a peer id, or the name of exactly one known peer
+    #[argh(positional)]
+    peer: String,
+    /// what to write; `-` reads it from standard input
+    #[argh(positional)]
+    text: String,
+}
+
+/// Print what your running peer hears, one JSON object a line, until Ctrl-C.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "listen")]
+struct ListenCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// which topics, comma-separated: exact ones such as `chat`, or beginnings such as `x:*`; all of them without
+    #[argh(positional)]
+    topic: Option<String>,
 }
 
 /// Exit code of a command line that cannot be read, as in the Go program.
@@ -155,6 +185,10 @@ fn obey(args: Args) -> ExitCode {
             backup::backup(&dir, &file, keys)
         }
         Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
+        Some(Command::Send(SendCommand { dir, peer, text })) => messages::send(&dir, &peer, &text),
+        Some(Command::Listen(ListenCommand { dir, topic })) => {
+            messages::listen(&dir, topic.as_deref())
+        }
         None => {
             println!("{}", help());
             ExitCode::SUCCESS
@@ -185,7 +219,16 @@ fn answer(given: &[String], exit: &EarlyExit) -> ExitCode {
     match given.first() {
         Some(first)
             if !first.starts_with('-')
-                && !["peer", "rendezvous", "doctor"].contains(&first.as_str()) =>
+                && ![
+                    "peer",
+                    "rendezvous",
+                    "doctor",
+                    "backup",
+                    "restore",
+                    "send",
+                    "listen",
+                ]
+                .contains(&first.as_str()) =>
         {
             println!("{}", help());
             eprintln!("Error: unknown command '{first}'");
@@ -233,6 +276,14 @@ mod tests {
                 command: Some(Command::Restore(restore)),
                 ..
             }) => format!("restore {:?} {:?}", restore.file, restore.dir),
+            Ok(Args {
+                command: Some(Command::Send(send)),
+                ..
+            }) => format!("send {:?} {:?} {:?}", send.dir, send.peer, send.text),
+            Ok(Args {
+                command: Some(Command::Listen(listen)),
+                ..
+            }) => format!("listen {:?} {:?}", listen.dir, listen.topic),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };
@@ -256,6 +307,11 @@ mod tests {
             "backup \"me\" \"b.zip\" keys=true",
         );
         check("restore b.zip me", "restore \"b.zip\" \"me\"");
+        check("send me Bob hello", "send \"me\" \"Bob\" \"hello\"");
+        check("send me Bob -", "send \"me\" \"Bob\" \"-\"");
+        check("send me Bob", "wrong");
+        check("listen me", "listen \"me\" None");
+        check("listen me chat,x:*", "listen \"me\" Some(\"chat,x:*\")");
         check("backup me", "wrong");
         check("-version", "version");
         check("--version", "version");

@@ -50,6 +50,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             messages::between_peers,
         ),
         scenario(
+            "messages are sent and heard from the command line",
+            Kind::Lan,
+            messages::command_line,
+        ),
+        scenario(
+            "forged, short and unsealed messages harm nobody",
+            Kind::Lan,
+            messages::attacks,
+        ),
+        scenario(
             "a second signal ends at once",
             Kind::Lan,
             bad_input::second_signal,

@@ -109,6 +109,7 @@ pub(super) async fn everything(client: &Client, script: &Value) -> Result<()> {
     let text = |name: &str| script[name].as_str().context("a text").map(str::to_owned);
     let (sample, quiet, site) = (text("sample")?, text("quiet")?, text("site")?);
     peers(&camera, &sample, &quiet).await?;
+    messages(&camera, &sample, &text("away")?).await?;
     visiting(&camera, &sample, &quiet).await?;
     me(&camera).await?;
     editor(&camera, Path::new(&site)).await?;
@@ -145,6 +146,40 @@ async fn peers(camera: &Camera<'_>, sample: &str, quiet: &str) -> Result<()> {
     let silent = async || page.says("does not answer").await;
     camera
         .take("peer-quiet", &format!("/peer/{quiet}"), silent)
+        .await
+}
+
+async fn messages(camera: &Camera<'_>, sample: &str, away: &str) -> Result<()> {
+    let page = camera.page;
+    let listed = async || page.says("I found a moth.").await;
+    camera.take("messages", "/messages", listed).await?;
+    let found = async || {
+        page.fill("searchbox", "Search in all conversations", "moth")
+            .await?;
+        page.press("button", "Search").await?;
+        page.says("One message found").await
+    };
+    camera.take("messages-found", "/messages", found).await?;
+    let chat = format!("/peer/{sample}#chat");
+    let shown = async || page.says("It is me.").await;
+    camera.take("chat", &chat, shown).await?;
+    let emoji = async || {
+        shown().await?;
+        page.press("button", "Insert an emoji").await?;
+        page.the("dialog", "Emoji").await.map(drop)
+    };
+    camera.take("chat-emoji", &chat, emoji).await?;
+    let compare = async || {
+        shown().await?;
+        page.press("button", "Compare keys…").await?;
+        page.the("dialog", "Compare keys with Sample peer")
+            .await
+            .map(drop)
+    };
+    camera.take("chat-keys", &chat, compare).await?;
+    let waits = async || page.says("waiting until").await;
+    camera
+        .take("chat-waiting", &format!("/peer/{away}#chat"), waits)
         .await
 }
 

@@ -140,17 +140,25 @@ function Lines({ id, name, there, held, chat, field, shown }) {
   const { lines, more, ready, read } = chat;
   const view = useRef(null);
   /** How the view stood before the lines changed. */
-  const stood = useRef({ end: true, rest: 0, first: 0, placed: false, newest: 0 });
+  const stood = useRef({ end: true, rest: 0, height: 0, room: 0, first: 0, placed: false, newest: 0 });
   const [end, setEnd] = useState(true);
   const [mark, setMark] = useState(null);
 
   function look() {
     const { scrollHeight, scrollTop, clientHeight } = view.current;
-    stood.current.rest = scrollHeight - scrollTop;
-    stood.current.end = stood.current.rest - clientHeight < NEAR;
-    setEnd(stood.current.end);
-    if (scrollTop < NEAR && more) chat.older();
+    // Letters and pictures that came late, or a smaller window, are no scrolling.
+    const isOther = scrollHeight !== stood.current.height || clientHeight !== stood.current.room;
+    if (isOther && stood.current.end) view.current.scrollTop = scrollHeight;
+    else if (scrollTop < NEAR && more) chat.older();
+    stand();
     seen();
+  }
+  /** Notes how the view stands now. */
+  function stand() {
+    const { scrollHeight, scrollTop, clientHeight } = view.current;
+    const rest = scrollHeight - scrollTop;
+    Object.assign(stood.current, { rest, height: scrollHeight, room: clientHeight, end: rest - clientHeight < NEAR });
+    setEnd(stood.current.end);
   }
   /** What stands at the end before somebody's eyes is read. */
   function seen() {
@@ -178,9 +186,16 @@ function Lines({ id, name, there, held, chat, field, shown }) {
     else if (first < stood.current.first) box.scrollTop = box.scrollHeight - stood.current.rest;
     stood.current.placed ||= Boolean(fresh);
     stood.current.first = first;
-    stood.current.rest = box.scrollHeight - box.scrollTop;
-    stood.current.end = stood.current.rest - box.clientHeight < NEAR;
+    stand();
   }, [lines, mark]);
+  const newestLook = useRef(look);
+  newestLook.current = look;
+  useEffect(() => {
+    const watcher = new ResizeObserver(() => newestLook.current());
+    watcher.observe(view.current);
+    watcher.observe(view.current.firstElementChild);
+    return () => watcher.disconnect();
+  }, []);
   useEffect(() => {
     if (!shown) return;
     const line = view.current.querySelector(`[data-number="${shown.number}"]`);
@@ -196,16 +211,32 @@ function Lines({ id, name, there, held, chat, field, shown }) {
     field.current.focus();
   };
   return html`<div class="chat-box">
-    <div class="chat-lines" role="log" tabindex="0" aria-label=${strings.lines(name)} ref=${view} onScroll=${look}>
+    <div class="chat-lines" role="log" tabindex="0" aria-label=${strings.lines(name)} ref=${view} onScroll=${look}><div class="chat-inner">
       ${more && html`<button type="button" class="button quiet small chat-older" onClick=${chat.older}>${strings.older}</button>`}
       ${!ready && !chat.error && html`<${Loading} />`}
       ${ready && lines.length === 0 && html`<p class="muted chat-empty">${strings.empty(name)}</p>`}
       ${marked(lines, id, mark).map((item) => (item.line
     ? html`<${ChatLine} key=${item.key} line=${item.line} mine=${item.line.from !== id} id=${id} name=${name} there=${there} held=${held} marked=${shown?.number === item.line.number} onAgain=${again} />`
     : html`<p key=${item.key} class=${item.fresh ? 'line-mark fresh' : 'line-mark'}><span>${item.fresh ? strings.fresh : item.day}</span></p>`))}
-    </div>
+    </div></div>
     ${!end && html`<button type="button" class="button small chat-down" onClick=${toEnd}><${Icon} name="open" />${strings.down}</button>`}
   </div>`;
+}
+
+/** Leads to the conversation, and stays there while what is above it is still being drawn; until somebody moves. */
+function arrive(field) {
+  const section = field.closest('section');
+  const show = () => section.scrollIntoView({ block: 'start' });
+  field.focus({ preventScroll: true });
+  const watcher = new ResizeObserver(show);
+  watcher.observe(document.getElementById('main'));
+  const moves = ['wheel', 'touchmove', 'pointerdown', 'keydown'];
+  const stop = () => {
+    watcher.disconnect();
+    for (const move of moves) removeEventListener(move, stop);
+  };
+  for (const move of moves) addEventListener(move, stop, { passive: true });
+  return stop;
 }
 
 /** `there`: the peer can be reached now. `held`: nothing goes out before the owner decided about the key. */
@@ -216,11 +247,11 @@ export function Chat({ id, name, there, held }) {
   const [shown, setShown] = useState(null);
   useEffect(() => {
     watching.value = id;
-    if (location.hash === '#chat') {
-      field.current.closest('section').scrollIntoView({ block: 'start' });
-      field.current.focus({ preventScroll: true });
-    }
-    return () => { watching.value = ''; };
+    const stay = location.hash === '#chat' && arrive(field.current);
+    return () => {
+      watching.value = '';
+      stay?.();
+    };
   }, []);
   async function show(number) {
     if (await chat.reach(number)) setShown({ number });

@@ -107,10 +107,10 @@ const compare = (id, name, set) => openDialog((close) => html`<${Compare} id=${i
 /** How it stands, in words, and the way to compare. */
 export function KeyFact({ id, name, keys }) {
   const { data } = keys;
-  if (!data) return null;
+  if (!data) return html`<span class="muted">…</span>`;
   const now = data.offered ? 'offered' : !data.key ? 'none' : data.verified ? 'verified' : data.sealed ? 'sealed' : 'plain';
-  return html`<span class="key-fact" data-key=${now}><${Icon} name=${now === 'verified' ? 'success' : 'key'} />${strings.facts[now]}</span>
-    ${data.key && html` <button type="button" class="link" onClick=${() => compare(id, name, keys.set)}>${strings.compare}</button>`}`;
+  return html`<span class="key-line"><span class="key-fact" data-key=${now}><${Icon} name=${now === 'verified' ? 'success' : 'key'} />${strings.facts[now]}</span>
+    ${data.key && html` <button type="button" class="link" onClick=${() => compare(id, name, keys.set)}>${strings.compare}</button>`}</span>`;
 }
 
 /** Another key than before, on this side or seen by the other one. */

@@ -60,11 +60,11 @@ function Conversation({ one }) {
   const name = nameOf(id);
   return html`<a class="conversation" href=${`/peer/${id}#chat`} data-unread=${unread > 0}>
     <${Avatar} peer=${peer} />
-    <span class="who"><span class="row spread conversation-head"><span class="name cut">${name}</span><span class="small muted">${ago(last.timestamp)}</span></span>
+    <span class="who"><span class="row spread conversation-head"><span class="conversation-who"><span class="name cut">${name}</span>${find(id) && html`<${Presence} peer=${peer} />`}</span><span class="small muted">${ago(last.timestamp)}</span></span>
       <span class="conversation-last"><span class="cut muted">${mine ? `${strings.me}: ` : ''}${plain(last.content)}</span>
         ${mine && strings.states[last.state] && html`<span class="badge warn">${strings.states[last.state]}</span>`}
         ${unread > 0 && html`<span class="badge count">${strings.unread(unread)}</span>`}</span>
-      ${find(id) && html`<${Presence} peer=${peer} />`}</span>
+      </span>
   </a>`;
 }
 
@@ -141,13 +141,13 @@ function Messages() {
     <div class="stack">
       <div class="row spread"><h1>${strings.heading}</h1><${Notifications} /></div>
       <${Offline} />
-      <form class="row tools" role="search" onSubmit=${search}>
+      <form class="row search-row" role="search" onSubmit=${search}>
         <input class="search" type="search" aria-label=${strings.search} placeholder=${strings.search} value=${text} onInput=${(event) => { setText(event.currentTarget.value); if (!event.currentTarget.value) setFound(null); }} />
-        <button type="submit" class="button"><${Icon} name="search" />${strings.find}</button></form>
+        <button type="submit" class="button"><${Icon} name="search" /><span class="words-if-wide">${strings.find}</span></button></form>
       ${error && html`<${Failure} error=${error} />`}
       ${found ? html`<${Found} found=${found} onBack=${() => { setFound(null); setText(''); }} />`
     : !all ? (load.error ? html`<${Failure} error=${load.error} again=${load.again} />` : html`<${Loading} />`)
-      : all.length > 0 ? html`<${VirtualList} items=${all} keyOf=${(one) => one.peer_id} label=${strings.list} row=${(one) => html`<${Conversation} one=${one} />`} />`
+      : all.length > 0 ? html`<div class="conversations"><${VirtualList} items=${all} keyOf=${(one) => one.peer_id} label=${strings.list} row=${(one) => html`<${Conversation} one=${one} />`} /></div>`
         : html`<${Empty} title=${strings.none} text=${strings.noneText}><a class="button" href="/peers">${strings.peers}</a><//>`}
     </div>
     <aside><${Broadcast} /></aside>

@@ -98,7 +98,7 @@ function Peer({ id }) {
         <dt>${strings.seen}</dt><dd>${ago(peer.seen)}</dd>
         ${peer.email && html`<dt>${strings.email}</dt><dd>${peer.email}</dd>`}
         ${calls(peer) && html`<dt>${strings.calls}</dt><dd>${calls(peer)}</dd>`}
-        ${keys.data && html`<dt>${strings.key}</dt><dd><${KeyFact} id=${id} name=${name} keys=${keys} /></dd>`}
+        <dt>${strings.key}</dt><dd><${KeyFact} id=${id} name=${name} keys=${keys} /></dd>
         <dt>${strings.id}</dt><dd><button type="button" class="link mono" title=${strings.copyId} aria-label=${`${strings.copyId}: ${peer.id}`} onClick=${() => copyText(peer.id, strings.copiedId)}>${peer.id}<${Icon} name="copy" /></button></dd>
       </dl>
     </section>
