@@ -26,7 +26,7 @@ const strings = {
   noKey: (name) => `The key of ${name} is not known yet. It comes by itself as soon as the other side answers.`,
   close: 'Close',
   facts: {
-    none: 'not known yet',
+    none: 'key not known yet',
     plain: 'what you write is not sealed',
     sealed: 'sealed, keys not compared',
     verified: 'sealed, keys compared',
