@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use goop_data::chat::ChatLog;
+use goop_data::meta::{IMPORTED, Meta};
 use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
@@ -29,6 +30,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::{Hosting, Urls};
 use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
@@ -65,12 +67,18 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         }
         ViewerSwitch::Off => None,
     };
+    let hosting = Hosting::bind(&folder).await?;
     let (peer, sending, chatting) = Peer::start(&folder, &config).await?;
     let carrier = Streams(NetDialer(peer.net.clone()));
     let sending = tokio::spawn(sending.run(carrier, leave.clone()));
     let chatting = tokio::spawn(chat(chatting, leave.clone()));
-    let (introductions, servers) =
-        Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
+    let urls = hosting.as_ref().map(|hosting| hosting.urls().clone());
+    let (introductions, servers) = Introductions::new(
+        peer.net.clone(),
+        peer.config.clone(),
+        &peer.identity,
+        urls.clone().map(|urls| urls.own),
+    );
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -88,7 +96,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         None => None,
     };
     let control_port = viewer.as_ref().map(Viewer::control_port);
-    banner(&folder, &peer, viewer.as_ref());
+    banner(&folder, &peer, viewer.as_ref(), urls.as_ref());
+    let hosting = hosting.map(|hosting| hosting.run(peer.metrics.clone()));
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
     let introductions = tokio::spawn(introductions.run(leave.clone()));
@@ -106,6 +115,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         )
     };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
+    if let Some(hosting) = hosting {
+        // Last, because the goodbye goes over it, too.
+        hosting.shutdown().await;
+    }
     // Nobody asks any more; the log is folded into the file.
     let _ = tokio::time::timeout(LEAVE_WITHIN, peer.data.database().close()).await;
     peer.pictures.clear();
@@ -129,7 +142,7 @@ async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
     }
 }
 
-fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
+fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>, hosting: Option<&Urls>) {
     println!("Goop² v{VERSION}  ·  the ephemeral web");
     println!("Peer folder:   {}", folder.root().display());
     println!("Peer id:       {}", peer.net.local_peer_id());
@@ -137,6 +150,9 @@ fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
         "Name:          {}",
         Profile::of(&folder.config().current()).label
     );
+    if let Some(hosting) = hosting {
+        println!("Rendezvous:    {}", hosting.shown);
+    }
     if let Some(viewer) = viewer {
         if let Some(public) = viewer.public_addr() {
             println!("Published on:  http://{public}/  (your site only)");
@@ -183,7 +199,12 @@ impl Peer {
             work: folder.root().join(IMPORTS),
             site: site_root.clone(),
         };
-        archive::recover(&places).context("the site from before an import cannot be put back")?;
+        let database = Database::open(folder.root())
+            .await
+            .context("the database of the site (data.db) cannot be opened")?;
+        let imported = Meta::of(&database).get(IMPORTED).await?;
+        archive::recover(&places, &imported)
+            .context("the site from before an import cannot be put back")?;
         let hidden = [
             &config.lua.script_dir,
             &config.paths.site_source,
@@ -205,9 +226,6 @@ impl Peer {
             site,
             avatar: avatar.clone(),
         };
-        let database = Database::open(folder.root())
-            .await
-            .context("the database of the site (data.db) cannot be opened")?;
         let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
         let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
@@ -268,6 +286,7 @@ impl Peer {
             chat: self.chat.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
+            data: self.data.clone(),
             places: self.places.clone(),
             folder: folder.root().to_owned(),
             avatar: self.avatar.clone(),

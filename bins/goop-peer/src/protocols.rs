@@ -2,11 +2,12 @@
 //! and its handler. It is also where what goop-site and goop-mq need (`Dialer`), sealing (`Keyring`) and the viewer
 //! (`Neighbours`) is fulfilled by goop-net.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use goop_data::{Data, protocol as data_protocol};
+use goop_data::{Data, Request, Whole, protocol as data_protocol};
 use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::seal::{self, Keyring, NaclKeys, NaclPublic};
@@ -254,6 +255,18 @@ impl Neighbours for Neighbourhood {
         request: SiteRequest,
     ) -> BoxFuture<'_, Result<axum::http::Response<Body>, VisitError>> {
         Box::pin(async move { Ok(self.visitor.fetch(peer, request).await?.map(Body::new)) })
+    }
+
+    fn ask(
+        &self,
+        peer: PeerId,
+        request: Request,
+    ) -> BoxFuture<'_, Result<Whole, data_protocol::CallError>> {
+        let open = move || async move {
+            let opened = self.dialer.open(peer, data_protocol::PROTOCOL).await;
+            opened.map_err(|error| io::Error::other(error.to_string()))
+        };
+        Box::pin(async move { data_protocol::ask(peer, open, &request, &*self.keys).await })
     }
 
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {

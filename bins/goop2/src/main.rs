@@ -5,6 +5,7 @@
 //! goes wrong with 1, and the message says what to do.
 
 mod backup;
+mod db;
 mod doctor;
 mod messages;
 
@@ -34,6 +35,7 @@ enum Command {
     Restore(RestoreCommand),
     Send(SendCommand),
     Listen(ListenCommand),
+    Db(db::DbCommand),
 }
 
 /// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
@@ -189,6 +191,7 @@ fn obey(args: Args) -> ExitCode {
         Some(Command::Listen(ListenCommand { dir, topic })) => {
             messages::listen(&dir, topic.as_deref())
         }
+        Some(Command::Db(command)) => db::run(&command),
         None => {
             println!("{}", help());
             ExitCode::SUCCESS
@@ -284,6 +287,10 @@ mod tests {
                 command: Some(Command::Listen(listen)),
                 ..
             }) => format!("listen {:?} {:?}", listen.dir, listen.topic),
+            Ok(Args {
+                command: Some(Command::Db(db)),
+                ..
+            }) => format!("{db:?}"),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };
@@ -312,6 +319,20 @@ mod tests {
         check("send me Bob", "wrong");
         check("listen me", "listen \"me\" None");
         check("listen me chat,x:*", "listen \"me\" Some(\"chat,x:*\")");
+        check(
+            "db me check",
+            "DbCommand { dir: \"me\", action: Check(Check) }",
+        );
+        check(
+            "db me import b.zip --replace",
+            "DbCommand { dir: \"me\", action: Import(Import { file: \"b.zip\", replace: true }) }",
+        );
+        check(
+            "db me shell",
+            "DbCommand { dir: \"me\", action: Shell(Shell { write: false }) }",
+        );
+        check("db me", "wrong");
+        check("db check", "wrong");
         check("backup me", "wrong");
         check("-version", "version");
         check("--version", "version");

@@ -8,6 +8,8 @@
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
+//! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
+//! | [`tool`] | a database from outside its peer |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |
 //! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
 
@@ -18,10 +20,12 @@ pub mod chat;
 pub mod check;
 mod definition;
 mod direct;
+mod dump;
 mod error;
 mod execute;
 mod guard;
 pub mod ident;
+mod incoming;
 pub mod json;
 pub mod meta;
 pub mod moment;
@@ -32,19 +36,24 @@ mod reading;
 mod request;
 pub mod schema;
 mod schema_files;
+mod split;
 mod store;
 mod tables;
+pub mod tool;
 pub mod value;
 mod writing;
 
-pub use answer::{Answer, Whole};
+pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
+pub use dump::{Dump, DumpedTable};
 pub use error::DataError;
+pub use incoming::{BroughtIn, Incoming, MANIFEST, SCRIPT, Told};
 pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
+pub use split::Splitter;
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
-    Rows, Salvaged, Table, TableKind,
+    Rows, Salvaged, Table, TableKind, copy,
 };
 pub use tables::ColumnDef;
 pub use value::{Form, Value};

@@ -4,10 +4,12 @@ mod archive;
 mod avatars;
 mod chat;
 mod config;
+mod data;
 mod document;
 mod files;
 mod folders;
 mod forms;
+mod import;
 mod kept;
 mod keys;
 mod live;
@@ -23,19 +25,22 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::{Extension, Router};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::reply::{error, method_not_allowed, not_found};
+use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
+pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
+pub(crate) use data::{Asker, peer_of as peer_of_data};
+pub(crate) use import::Importing;
 pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 
@@ -123,7 +128,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
     let lines = OpenApiRouter::new().routes(routes!(chat::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
-        .routes(routes!(archive::import));
+        .routes(routes!(import::progress, import::import));
     OpenApiRouter::with_openapi(document::basis())
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
@@ -131,6 +136,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(lines, MAX_LINE))
         .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
+        .merge(limited(data::own_routes(), data::MAX_OWN))
+        .merge(limited(data::page_routes(), data::MAX_PAGE))
 }
 
 /// Routes whose bodies have at most so many bytes, which their description says, too.
@@ -163,11 +170,9 @@ fn size(bytes: usize) -> String {
 
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    let (router, _) = routes().split_for_parts();
     router
-        .layer(Extension(document::Text(document)))
-        .fallback(async || not_found())
+        .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))

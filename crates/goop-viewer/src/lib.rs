@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use goop_data::Data;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
@@ -32,6 +33,7 @@ use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 use tokio::sync::watch;
 
+pub use api::write_database;
 pub use logs::LogRing;
 pub use server::{Sockets, Viewer, ViewerError};
 
@@ -46,6 +48,13 @@ pub trait Neighbours: Send + Sync + 'static {
 
     /// The picture that a neighbour announced; `None` when it cannot be had.
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>>;
+
+    /// Asks for data of a neighbour's site, as this peer.
+    fn ask(
+        &self,
+        peer: PeerId,
+        request: goop_data::Request,
+    ) -> BoxFuture<'_, Result<goop_data::Whole, goop_data::protocol::CallError>>;
 }
 
 /// Opens a web address in the system's browser.
@@ -68,6 +77,8 @@ pub struct Context {
     pub site: Site,
     /// The own site, to be changed.
     pub store: Store,
+    /// The database of the own site.
+    pub data: Data,
     /// Where the site lies, for export and import.
     pub places: Places,
     /// The peer folder.

@@ -13,6 +13,8 @@ mod only_text;
 mod orders;
 mod pages;
 mod pictures;
+mod proxied;
+mod recovery;
 mod three_tabs;
 
 use anyhow::Result;
@@ -133,6 +135,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("an interface comes and goes", Kind::Net, net::cable),
         scenario("no network at all", Kind::Net, net::lonely),
         scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario(
+            "a peer is the rendezvous server, too",
+            Kind::Net,
+            net::hosting,
+        ),
         scenario("NAT kinds: none", Kind::Net, nat_kinds::no_nat),
         scenario("NAT kinds: open", Kind::Net, nat_kinds::open),
         scenario(
@@ -174,6 +181,31 @@ pub(crate) fn all() -> Vec<Scenario> {
             "the server's address may be entered while the peer runs",
             Kind::Net,
             nat_matrix::entered_later,
+        ),
+        scenario(
+            "the rendezvous server is killed and started again",
+            Kind::Net,
+            recovery::server_killed,
+        ),
+        scenario(
+            "one of two rendezvous servers is killed",
+            Kind::Net,
+            recovery::one_of_two,
+        ),
+        scenario(
+            "a line to the internet goes down and up",
+            Kind::Net,
+            recovery::line,
+        ),
+        scenario(
+            "a rendezvous server behind nginx",
+            Kind::Net,
+            proxied::nginx,
+        ),
+        scenario(
+            "a rendezvous server behind Caddy",
+            Kind::Net,
+            proxied::caddy,
         ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),

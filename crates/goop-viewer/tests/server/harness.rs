@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use goop_data::Database;
 use goop_data::chat::ChatLog;
+use goop_data::protocol::{self, CallError};
+use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
+use goop_identity::seal::NoKeys;
 use goop_mq::keys::KeyBook;
 use goop_mq::{DialError, Dialer, Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
@@ -25,6 +27,14 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ALICE: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+
+/// Other peers: nobody, but for the data of those that are given.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) data: Vec<(PeerId, Data)>,
+    /// Who asks them.
+    pub(crate) me: Option<(PeerId, &'static str)>,
+}
 
 pub(crate) const BOB: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
 
@@ -74,15 +84,33 @@ impl World {
     }
 }
 
-struct Nobody;
-
-impl Neighbours for Nobody {
+impl Neighbours for Others {
     fn fetch(
         &self,
         _: PeerId,
         _: SiteRequest,
     ) -> BoxFuture<'_, Result<http::Response<Body>, VisitError>> {
         Box::pin(async { Err(VisitError::Unreachable("nobody is there".into())) })
+    }
+    /// Over the data protocol, through a pipe.
+    fn ask(&self, peer: PeerId, request: Request) -> BoxFuture<'_, Result<Whole, CallError>> {
+        let data = self.data.iter().find(|(id, _)| *id == peer);
+        let data = data.map(|(_, data)| data.clone());
+        let me = self.me;
+        Box::pin(async move {
+            let (Some(data), Some((me, email))) = (data, me) else {
+                return Err(std::io::Error::other("open stream: failed to dial").into());
+            };
+            let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+            let serving = async {
+                let served = protocol::serve(me, email, &mut far, &data, &NoKeys).await;
+                drop(far);
+                served.unwrap();
+            };
+            let (answer, ()) =
+                tokio::join!(protocol::call(peer, &mut near, &request, &NoKeys), serving);
+            answer
+        })
     }
     /// Alice's picture is all there is.
     fn avatar(&self, _: PeerId, hash: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
@@ -97,6 +125,7 @@ pub(crate) struct Alice {
     pub(crate) token: String,
     pub(crate) start: String,
     pub(crate) logs: LogRing,
+    pub(crate) data: Data,
     pub(crate) mq: Mq,
     /// The other one, whom messages reach.
     pub(crate) bob: Mq,
@@ -132,14 +161,20 @@ pub(crate) async fn alice() -> Alice {
 
 /// A recorded folder, changed before it runs.
 pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
-    recorded_among(&World::default(), name, prepare).await
+    beside(name, prepare, Others::default()).await
 }
 
-/// The same among others, whom messages reach.
+/// A recorded folder, changed before it runs, and other peers.
+pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Others) -> Alice {
+    recorded_among(&World::default(), name, prepare, others).await
+}
+
+/// The same among those whom messages reach.
 pub(crate) async fn recorded_among(
     world: &World,
     name: &str,
     prepare: impl FnOnce(&Path),
+    others: Others,
 ) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
@@ -161,10 +196,10 @@ pub(crate) async fn recorded_among(
         ..NetConfig::new(identity.keypair.clone())
     };
     let net = Net::start(config, Router::new()).await.unwrap();
+    let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
-    let data = Database::open(folder.root()).await.unwrap();
-    let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(&data)));
+    let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(data.database())));
     let leave = CancellationToken::new();
     let other = peer_id(if name == "alice" { BOB } else { ALICE });
     let met = world.0.lock().unwrap().get(&other).cloned();
@@ -189,7 +224,8 @@ pub(crate) async fn recorded_among(
         },
         folder: folder.root().to_owned(),
         avatar: AvatarFile::open(&folder.root().join("avatar.png")),
-        neighbours: Arc::new(Nobody),
+        neighbours: Arc::new(others),
+        data: data.clone(),
         logs: logs.clone(),
         profile_changed: Arc::new(|| ()),
         restart: Arc::new(|| ()),
@@ -226,6 +262,7 @@ pub(crate) async fn recorded_among(
         token,
         start,
         logs,
+        data,
         mq,
         bob,
         leave,

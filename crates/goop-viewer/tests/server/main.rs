@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod contract;
+mod data;
 mod harness;
+mod import;
 mod live;
 mod messages;
 mod owner;

@@ -47,7 +47,9 @@ impl<'a> Camera<'a> {
         for (size, width, height) in SIZES {
             devtools::size(self.page.client, width, height).await?;
             // An address with a fragment that is shown already would not be loaded anew.
-            self.page.client.goto("about:blank").await?;
+            if path.contains('#') {
+                self.page.client.goto("about:blank").await?;
+            }
             self.page
                 .client
                 .goto(&format!("{}{path}", self.origin))
