@@ -1,22 +1,25 @@
 //! A peer, put together and taken apart.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use goop_data::chat::ChatLog;
 use goop_data::meta::{IMPORTED, Meta};
 use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
 use goop_identity::files::{self, Privacy};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
-use goop_identity::{Identity, Profile};
+use goop_identity::{Identity, PeerId, Profile};
+use goop_mq::chat::{Chat, ChatTask};
 use goop_mq::identity::PeerIdentity;
 use goop_mq::keys::KeyBook;
 use goop_mq::{Mq, Setup, Streams};
-use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
+use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent, PeerRow};
 use goop_site::archive::{self, Places};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
@@ -65,9 +68,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         ViewerSwitch::Off => None,
     };
     let hosting = Hosting::bind(&folder).await?;
-    let (peer, sending) = Peer::start(&folder, &config).await?;
+    let (peer, sending, chatting) = Peer::start(&folder, &config).await?;
     let carrier = Streams(NetDialer(peer.net.clone()));
     let sending = tokio::spawn(sending.run(carrier, leave.clone()));
+    let chatting = tokio::spawn(chat(chatting, leave.clone()));
     let urls = hosting.as_ref().map(|hosting| hosting.urls().clone());
     let (introductions, servers) = Introductions::new(
         peer.net.clone(),
@@ -107,6 +111,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
             upkeep.await,
             introductions.await,
             sending.await,
+            chatting.await,
         )
     };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
@@ -122,6 +127,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     } else {
         Ended::Left
     })
+}
+
+/// A peer whose chat cannot go on says so, and does everything else.
+async fn chat(task: ChatTask, leave: CancellationToken) {
+    if let Err(error) = task.run(leave).await {
+        tracing::error!(%error, "what waits to be sent cannot be read; nothing is sent by chat in this run");
+    }
 }
 
 async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
@@ -162,6 +174,7 @@ struct Peer {
     data: Data,
     net: Net,
     mq: Mq,
+    chat: Chat,
     keys_file: PathBuf,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
@@ -172,7 +185,10 @@ struct Peer {
 }
 
 impl Peer {
-    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<(Self, goop_mq::Task)> {
+    async fn start(
+        folder: &PeerFolder,
+        config: &Config,
+    ) -> anyhow::Result<(Self, goop_mq::Task, ChatTask)> {
         let identity = Identity::load(folder)?;
         let metrics = PrometheusBuilder::new().install_recorder().ok();
         let site_root = folder.resolve(&config.paths.site_root);
@@ -214,13 +230,15 @@ impl Peer {
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
         let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
         let hints = keys.clone();
+        let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(data.database())));
         let (mq, sending) = Mq::new(Setup {
             me: identity.peer_id,
             own: own_identity(folder.config().clone(), avatar.clone()),
             keys: read_keys(&keys_file, &identity)?,
             hints: Arc::new(move |peer| hints.hint(peer)),
-            router: goop_mq::router::Router::new(),
+            router: goop_mq::router::Router::new().listen(inbox),
         });
+        let (chat, chatting) = prepared.start(mq.clone(), None);
         let protocols = router(
             served.clone(),
             data.clone(),
@@ -241,6 +259,7 @@ impl Peer {
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
             mq,
+            chat,
             keys_file,
             keys,
             identity,
@@ -248,7 +267,7 @@ impl Peer {
             changed: Arc::new(watch::channel(()).0),
         };
         peer.announce();
-        Ok((peer, sending))
+        Ok((peer, sending, chatting))
     }
 
     fn viewer_context(
@@ -264,6 +283,7 @@ impl Peer {
             config: self.config.clone(),
             net: self.net.clone(),
             mq: self.mq.clone(),
+            chat: self.chat.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
             data: self.data.clone(),
@@ -294,6 +314,8 @@ impl Peer {
         let mut changed = self.changed.subscribe();
         let mut keys = self.mq.keys_changes();
         let mut saved = self.mq.keys(KeyBook::changes);
+        // Who is there; whoever comes gets what waited.
+        let mut there = HashSet::new();
         loop {
             tokio::select! {
                 () = leave.cancelled() => break,
@@ -306,9 +328,16 @@ impl Peer {
                     Err(_) => break,
                 },
                 event = events.recv() => match event {
-                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.gone(&row.id),
-                    Ok(PeerEvent::Gone(peer)) => self.gone(&peer),
-                    Ok(PeerEvent::Changed(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Ok(PeerEvent::Changed(row)) => self.changed(&mut there, &row).await,
+                    Ok(PeerEvent::Gone(peer)) => {
+                        there.remove(&peer);
+                        self.gone(&peer);
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                        for row in self.net.peers().iter() {
+                            self.changed(&mut there, row).await;
+                        }
+                    }
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
                 },
             }
@@ -316,8 +345,19 @@ impl Peer {
         self.save_keys(saved);
     }
 
+    async fn changed(&self, there: &mut HashSet<PeerId>, row: &PeerRow) {
+        if row.offline_since.is_some() {
+            there.remove(&row.id);
+            self.gone(&row.id);
+        } else if !row.reachable {
+            there.remove(&row.id);
+        } else if there.insert(row.id) {
+            self.chat.back(row.id).await;
+        }
+    }
+
     /// Drops what was kept of a peer that left.
-    fn gone(&self, peer: &goop_identity::PeerId) {
+    fn gone(&self, peer: &PeerId) {
         self.visitor.forget(peer);
         self.mq.forget_told(peer);
     }

@@ -7,6 +7,7 @@
 mod backup;
 mod db;
 mod doctor;
+mod messages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Command {
     Doctor(DoctorCommand),
     Backup(BackupCommand),
     Restore(RestoreCommand),
+    Send(SendCommand),
+    Listen(ListenCommand),
     Db(db::DbCommand),
 }
 
@@ -90,6 +93,33 @@ struct RestoreCommand {
     /// the folder to make; it must not exist or be empty
     #[argh(positional)]
     dir: PathBuf,
+}
+
+/// Write to a peer, through a peer of yours that runs. Prints `delivered`, or that it waits until they are back.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "send")]
+struct SendCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// to whom: a peer id, or the name of exactly one known peer
+    #[argh(positional)]
+    peer: String,
+    /// what to write; `-` reads it from standard input
+    #[argh(positional)]
+    text: String,
+}
+
+/// Print what your running peer hears, one JSON object a line, until Ctrl-C.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "listen")]
+struct ListenCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// which topics, comma-separated: exact ones such as `chat`, or beginnings such as `x:*`; all of them without
+    #[argh(positional)]
+    topic: Option<String>,
 }
 
 /// Exit code of a command line that cannot be read, as in the Go program.
@@ -157,6 +187,10 @@ fn obey(args: Args) -> ExitCode {
             backup::backup(&dir, &file, keys)
         }
         Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
+        Some(Command::Send(SendCommand { dir, peer, text })) => messages::send(&dir, &peer, &text),
+        Some(Command::Listen(ListenCommand { dir, topic })) => {
+            messages::listen(&dir, topic.as_deref())
+        }
         Some(Command::Db(command)) => db::run(&command),
         None => {
             println!("{}", help());
@@ -188,7 +222,16 @@ fn answer(given: &[String], exit: &EarlyExit) -> ExitCode {
     match given.first() {
         Some(first)
             if !first.starts_with('-')
-                && !["peer", "rendezvous", "doctor"].contains(&first.as_str()) =>
+                && ![
+                    "peer",
+                    "rendezvous",
+                    "doctor",
+                    "backup",
+                    "restore",
+                    "send",
+                    "listen",
+                ]
+                .contains(&first.as_str()) =>
         {
             println!("{}", help());
             eprintln!("Error: unknown command '{first}'");
@@ -237,6 +280,14 @@ mod tests {
                 ..
             }) => format!("restore {:?} {:?}", restore.file, restore.dir),
             Ok(Args {
+                command: Some(Command::Send(send)),
+                ..
+            }) => format!("send {:?} {:?} {:?}", send.dir, send.peer, send.text),
+            Ok(Args {
+                command: Some(Command::Listen(listen)),
+                ..
+            }) => format!("listen {:?} {:?}", listen.dir, listen.topic),
+            Ok(Args {
                 command: Some(Command::Db(db)),
                 ..
             }) => format!("{db:?}"),
@@ -263,6 +314,11 @@ mod tests {
             "backup \"me\" \"b.zip\" keys=true",
         );
         check("restore b.zip me", "restore \"b.zip\" \"me\"");
+        check("send me Bob hello", "send \"me\" \"Bob\" \"hello\"");
+        check("send me Bob -", "send \"me\" \"Bob\" \"-\"");
+        check("send me Bob", "wrong");
+        check("listen me", "listen \"me\" None");
+        check("listen me chat,x:*", "listen \"me\" Some(\"chat,x:*\")");
         check(
             "db me check",
             "DbCommand { dir: \"me\", action: Check(Check) }",

@@ -1,9 +1,10 @@
 //! Direct chat (mq.md 8): what people write is on disk before it is sent and before it is acknowledged, waits for those who
 //! are away, and is sent when they are back.
 //!
-//! [`Waiting`] is the queue as a value, [`ChatLog`] what is needed of a database, [`Chat`] the handle and [`ChatTask`] the
+//! [`Waiting`] is the queue as a value, [`ChatLog`] what is needed of a database (`goop-data` has it), [`Chat`] the handle and [`ChatTask`] the
 //! task that owns the queue. [`Commands`] is where scripts answer to lines that begin with `!`.
 
+mod kept;
 mod task;
 mod waiting;
 
@@ -24,7 +25,7 @@ pub use waiting::{
     EXPIRES, FIRST_PAUSE, LONGEST_PAUSE, Outcome, PEERS, PER_PEER, Step, TooMany, Waiting,
 };
 
-/// Lines that are shown of one conversation (mq.md 8).
+/// Lines that are read of one conversation at once (mq.md 8).
 pub const HISTORY: usize = 200;
 /// Lines that a search finds at most.
 pub const FOUND: usize = 200;
@@ -52,6 +53,8 @@ pub enum ChatState {
 /// A line of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatLine {
+    /// Its place in the log, which grows with each line; 0 before it is stored.
+    pub number: i64,
     /// The other side of the conversation.
     pub peer: PeerId,
     /// Who wrote it.
@@ -75,6 +78,17 @@ pub enum Stored {
     Known,
 }
 
+/// Where a conversation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// What the other side was called when somebody last looked; maybe empty.
+    pub name: String,
+    /// Lines of the other side that nobody has read.
+    pub unread: u64,
+    /// The newest line.
+    pub last: ChatLine,
+}
+
 /// What the database says when it cannot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the chat cannot be kept: {0}")]
@@ -82,7 +96,7 @@ pub struct ChatLogError(pub String);
 
 /// Keeps conversations. What it says is done is on disk.
 pub trait ChatLog: Send + Sync + 'static {
-    /// Adds a line. Of each conversation the newest [`HISTORY`] lines are kept, and all that wait.
+    /// Adds a line. Of each conversation at least the newest [`HISTORY`] lines are kept, and all that wait.
     fn store(&self, line: ChatLine) -> BoxFuture<'_, Result<Stored, ChatLogError>>;
 
     /// Notes how far a line came.
@@ -93,10 +107,11 @@ pub trait ChatLog: Send + Sync + 'static {
         state: ChatState,
     ) -> BoxFuture<'_, Result<(), ChatLogError>>;
 
-    /// The newest lines of a conversation, oldest first.
+    /// The newest lines of a conversation, oldest first; of those before a number, if there is one.
     fn history(
         &self,
         peer: PeerId,
+        before: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<ChatLine>, ChatLogError>>;
 
@@ -107,6 +122,22 @@ pub trait ChatLog: Send + Sync + 'static {
         text: &str,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<ChatLine>, ChatLogError>>;
+
+    /// All conversations, the newest first.
+    fn conversations(&self, limit: usize)
+    -> BoxFuture<'_, Result<Vec<Conversation>, ChatLogError>>;
+
+    /// Notes that a conversation was read up to a number, and what its other side is called (`""`: nobody knows). Reading
+    /// does not go back.
+    fn mark_read(
+        &self,
+        peer: PeerId,
+        number: i64,
+        name: String,
+    ) -> BoxFuture<'_, Result<(), ChatLogError>>;
+
+    /// Up to which number a conversation was read; 0 where nothing was.
+    fn read_up_to(&self, peer: PeerId) -> BoxFuture<'_, Result<i64, ChatLogError>>;
 
     /// Forgets a conversation.
     fn clear(&self, peer: PeerId) -> BoxFuture<'_, Result<(), ChatLogError>>;
@@ -176,6 +207,7 @@ impl Listens for ChatInbox {
             return Ok(());
         }
         let line = ChatLine {
+            number: 0,
             peer: message.from,
             from: message.from,
             content: cut(content, MAX_LINE).to_owned(),

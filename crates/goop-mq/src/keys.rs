@@ -39,6 +39,9 @@ struct Known {
     /// The key before, until a person has seen that it changed.
     #[serde(skip_serializing_if = "String::is_empty")]
     replaced: String,
+    /// The key of ours that it says is another one than before, until a person has seen that.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    doubted: String,
     /// What it understands, as it said.
     #[serde(skip)]
     features: Vec<String>,
@@ -279,6 +282,7 @@ impl KeyBook {
         };
         known.verified = verified;
         known.replaced.clear();
+        known.doubted.clear();
         self.changes += 1;
         true
     }
@@ -292,10 +296,29 @@ impl KeyBook {
             .filter(|key| !key.is_empty())
     }
 
-    /// A person has seen that the key is another one.
+    /// A peer says that our key is another one than before.
+    pub(crate) fn doubts(&mut self, peer: &PeerId, ours: &NaclPublic) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.doubted = ours.to_base64();
+            self.changes += 1;
+        }
+    }
+
+    /// The key of ours that a peer says is another one than before, until a person has seen that
+    /// ([`KeyBook::saw_change`]).
+    #[must_use]
+    pub fn doubted(&self, peer: &PeerId) -> Option<&str> {
+        self.peers
+            .get(peer)
+            .map(|known| known.doubted.as_str())
+            .filter(|key| !key.is_empty())
+    }
+
+    /// A person has seen that the key is another one, on this side or on the other.
     pub fn saw_change(&mut self, peer: &PeerId) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.replaced.clear();
+            known.doubted.clear();
             self.changes += 1;
         }
     }

@@ -192,7 +192,10 @@ impl Shared {
                     return Ok(true);
                 }
                 Err(error) => {
-                    self.ask_identity(from);
+                    // It may also be our key that is another one than the sender knows: it is told as often as it is asked.
+                    if self.ask_identity(from) && error == OpenError::WrongKey {
+                        self.post_identity(from);
+                    }
                     if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
                         return Err(error.into());
                     }
@@ -239,7 +242,11 @@ impl Shared {
             PeerTopic::IdentityResponse => self.introduced(from, &message.payload)?,
             PeerTopic::KeyNotice => {
                 let notice: KeyNotice = message.payload.read()?;
+                let key = |text: &str| NaclPublic::from_base64(text).map_err(Refused::because);
+                let (_, ours) = (key(&notice.old)?, key(&notice.new)?);
+                self.keys().doubts(&from, &ours);
                 self.key_event(from, KeyEvent::Noticed(notice));
+                self.keys_changed.send_modify(|count| *count += 1);
             }
             _ => {
                 let received = Received {
@@ -323,6 +330,8 @@ impl Shared {
         let (old, new) = match learned {
             Learned::Same => return,
             Learned::First => {
+                let key = self.keys().key_of(&peer).unwrap_or_default().to_owned();
+                self.key_event(peer, KeyEvent::Known(key));
                 self.keys_changed.send_modify(|count| *count += 1);
                 return;
             }
@@ -347,6 +356,7 @@ impl Shared {
     pub(crate) fn key_event(&self, peer: PeerId, event: KeyEvent) {
         let peer_id = peer.to_base58();
         let told = match event {
+            KeyEvent::Known(key) => json!({ "peerID": peer_id, "event": "known", "new": key }),
             KeyEvent::Plain => json!({ "peerID": peer_id, "event": "plain" }),
             KeyEvent::Changed { notice, accepted } => json!({
                 "peerID": peer_id,

@@ -30,6 +30,8 @@ const IDENTITIES: usize = 256;
 /// What happened to a key.
 #[derive(Debug, Clone)]
 pub(crate) enum KeyEvent {
+    /// The first one of a peer.
+    Known(String),
     /// A peer that sealed before sends plain text.
     Plain,
     /// It has another key.
@@ -196,11 +198,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn ask_identity(&self, peer: PeerId) {
-        let now = Instant::now().into_std();
-        if self.introductions().ask(peer, now) {
+    /// Whether it asks now; asked too often, it does not.
+    pub(crate) fn ask_identity(&self, peer: PeerId) -> bool {
+        let asks = self.introductions().ask(peer, Instant::now().into_std());
+        if asks {
             self.post(peer, PeerTopic::Identity, Payload::null());
         }
+        asks
     }
 
     pub(crate) fn post_notice(&self, peer: PeerId, notice: &KeyNotice) {

@@ -75,6 +75,11 @@ impl MsgId {
         fits.then(|| Self(text.into())).ok_or(WireError::BadId)
     }
 
+    /// The id of a line that was kept without one.
+    pub(crate) fn of_row(number: i64) -> Self {
+        Self(format!("row-{number}").into())
+    }
+
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -386,6 +386,37 @@ async fn a_peer_that_forgot_our_key_hears_it_again_and_nothing_is_lost() {
     assert_eq!(bob.groups.lock().unwrap()[0].2, json!(2));
 }
 
+/// Nobody else could tell the sender why nothing opens any more.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_open_a_message_tells_its_new_key_to_the_sender() {
+    let world = World::new(10);
+    let (ada, bob) = pair(&world);
+    introduce(&ada, &bob).await;
+    ada.mq.change_keys(|keys| keys.set_verified(&bob.id, true));
+    let (kept, new) = (bob.mq.keys(KeyBook::save), NaclKeys::generate());
+    let book = KeyBook::restore(Some(new.clone()), &kept).unwrap();
+    let bob = world.returning(bob.id, book, Some(new.clone()));
+    let sent = ada
+        .mq
+        .send(bob.id, topic("group:g:msg"), Payload::of(&1).unwrap())
+        .await;
+    assert!(sent.is_err(), "a compared key is not replaced by itself");
+    let offered = ada.mq.keys(|keys| keys.offered(&bob.id).map(str::to_owned));
+    assert_eq!(offered, Some(new.public.to_base64()));
+    wait_for("Bob hears that his key is another one", || {
+        bob.mq
+            .keys(|keys| keys.doubted(&ada.id) == Some(&*new.public.to_base64()))
+    })
+    .await;
+    assert!(bob.groups.lock().unwrap().is_empty());
+    ada.mq.change_keys(|keys| keys.accept(&bob.id));
+    ada.mq
+        .send(bob.id, topic("group:g:msg"), Payload::of(&2).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(bob.groups.lock().unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_changes_is_shown_to_both_and_a_compared_one_stops_everything() {
     let world = World::new(9);

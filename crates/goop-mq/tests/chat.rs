@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use goop_identity::PeerId;
 use goop_mq::chat::{
-    Chat, ChatError, ChatLine, ChatLog, ChatLogError, ChatState, Commands, EXPIRES, FIRST_PAUSE,
-    LONGEST_PAUSE, Outcome, PER_PEER, Step, Stored, TooMany, Waiting, prepare,
+    Chat, ChatError, ChatLine, ChatLog, ChatLogError, ChatState, Commands, Conversation, EXPIRES,
+    FIRST_PAUSE, LONGEST_PAUSE, Outcome, PER_PEER, Step, Stored, TooMany, Waiting, prepare,
 };
 use goop_mq::keys::KeyBook;
 use goop_mq::router::Router;
@@ -74,9 +74,19 @@ impl ChatLog for InMemory {
             }
         }))
     }
+    fn conversations(&self, _: usize) -> BoxFuture<'_, Result<Vec<Conversation>, ChatLogError>> {
+        ready(Ok(Vec::new()))
+    }
+    fn mark_read(&self, _: PeerId, _: i64, _: String) -> BoxFuture<'_, Result<(), ChatLogError>> {
+        ready(Ok(()))
+    }
+    fn read_up_to(&self, _: PeerId) -> BoxFuture<'_, Result<i64, ChatLogError>> {
+        ready(Ok(0))
+    }
     fn history(
         &self,
         peer: PeerId,
+        _: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<ChatLine>, ChatLogError>> {
         ready(self.with(|lines| {
@@ -181,7 +191,14 @@ async fn both_sides_keep_what_was_said() {
             said("hello ada", ChatState::Delivered)
         ]
     );
-    assert_eq!(ada.chat.history(bob.peer.id).await.unwrap().len(), 2);
+    assert_eq!(
+        ada.chat
+            .history(bob.peer.id, None, 200)
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
     let found = ada.chat.search(None, "HELLO").await.unwrap();
     assert_eq!(found[0].content, "hello ada");
     ada.chat.clear(bob.peer.id).await.unwrap();

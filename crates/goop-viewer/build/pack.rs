@@ -21,15 +21,11 @@ const FIRST: &str = "js/boot.js";
 const SHELL: &str = "js/app.js";
 /// Components that stand ready, with their tests, for pages that come with later subsystems; until a page imports one, it
 /// is not in the program.
-const WAITING: [&str; 3] = [
-    "js/components/date-time.js",
-    "js/components/emoji-list.js",
-    "js/components/emoji.js",
-];
+const WAITING: [&str; 1] = ["js/components/date-time.js"];
 /// The styles in the order they are joined: what comes later counts.
-const STYLES: [&str; 14] = [
-    "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "visiting", "self", "logs",
-    "topology", "docs", "editor", "pickers",
+const STYLES: [&str; 15] = [
+    "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "chat", "visiting", "self",
+    "logs", "topology", "docs", "editor", "pickers",
 ];
 /// Where the joined styles are.
 const JOINED_STYLES: &str = "pages.css";

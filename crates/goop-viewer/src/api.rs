@@ -2,6 +2,7 @@
 
 mod archive;
 mod avatars;
+mod chat;
 mod config;
 mod data;
 mod document;
@@ -50,6 +51,8 @@ pub(crate) use transformations::Runs;
 const MAX_JSON: usize = 64 * 1024;
 /// Largest message to a peer, with its address.
 const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
+/// Largest line of a conversation, with its address: escaping may make six bytes of one.
+const MAX_LINE: usize = 6 * goop_mq::chat::MAX_LINE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -118,6 +121,12 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(graphql::preview))
         .routes(routes!(graphql::status))
         .routes(routes!(graphql::sdl))
+        .routes(routes!(chat::history, chat::clear))
+        .routes(routes!(chat::lines))
+        .routes(routes!(chat::conversations))
+        .routes(routes!(chat::read))
+        .routes(routes!(chat::withdraw))
+        .routes(routes!(chat::search))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
@@ -136,6 +145,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(transformations::cancel))
         .routes(routes!(transformations::file_exists))
         .routes(routes!(transformations::source_fields));
+    let lines = OpenApiRouter::new().routes(routes!(chat::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(import::progress, import::import));
@@ -143,6 +153,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(lines, MAX_LINE))
         .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
         .merge(limited(transformations, transformations::MAX_BODY))

@@ -71,6 +71,8 @@ pub struct Context {
     pub net: Net,
     /// The message bus; its log is what pages follow.
     pub mq: goop_mq::Mq,
+    /// What people write to each other.
+    pub chat: goop_mq::chat::Chat,
     /// The own site.
     pub site: Site,
     /// The own site, to be changed.

@@ -184,7 +184,10 @@ impl Viewer {
             .map_err(ViewerError::Token)?;
         let session = Session::new(&context.keypair, control_port);
         session
-            .write_token(&context.data_folder)
+            .write_token(
+                &context.data_folder,
+                &format!("http://127.0.0.1:{control_port}"),
+            )
             .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(context.version),
@@ -574,7 +577,7 @@ async fn guests_data(shared: &Arc<Shared>, request: Request<Incoming>) -> Respon
 fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/peers" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
+        "/peers" | "/messages" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
     ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

@@ -3,6 +3,7 @@
 mod export;
 mod idle;
 mod many;
+mod messages;
 mod own;
 mod pages;
 mod seen;
@@ -113,6 +114,21 @@ pub(crate) const ALL: &[Line] = &[
         take: tree::take,
     },
     Line {
+        name: "messages",
+        what: "messages to a neighbour: one at a time, 16 at once, and to the neighbour's pages",
+        take: messages::sending,
+    },
+    Line {
+        name: "messages-waiting",
+        what: "10,000 messages that wait for peers who are away",
+        take: messages::waiting,
+    },
+    Line {
+        name: "messages-listeners",
+        what: "100 pages that follow the events of one peer",
+        take: messages::listeners,
+    },
+    Line {
         name: "export-1gb",
         what: "a site of 1 GiB as one file",
         take: export::take,
@@ -196,6 +212,21 @@ impl Bench {
             format!("--addr={addr}"),
             format!("--length={}", peer::SMALL),
             format!("--streams={streams}"),
+            format!("--warm={}", self.effort.warm),
+            format!("--run={}", self.effort.run),
+        ];
+        process::ask(&self.lan.here, &arguments, self.patience(), self.logs())
+    }
+
+    /// Answers as large as a message, each over a libp2p stream that is opened for it.
+    fn bare_messages(&self, transport: Transport, addr: &str, streams: usize) -> Result<Rate> {
+        let arguments = [
+            ask::COMMAND.to_owned(),
+            format!("--transport={}", transport.name()),
+            format!("--addr={addr}"),
+            format!("--length={}", messages::ACK),
+            format!("--streams={streams}"),
+            "--fresh".to_owned(),
             format!("--warm={}", self.effort.warm),
             format!("--run={}", self.effort.run),
         ];

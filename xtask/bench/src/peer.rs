@@ -88,7 +88,7 @@ impl Noise {
 /// A running peer whose owner is signed in.
 #[derive(Debug)]
 pub(crate) struct Peer<'a> {
-    space: &'a Space,
+    pub(crate) space: &'a Space,
     /// The process.
     pub(crate) process: Process,
     /// Its folder.

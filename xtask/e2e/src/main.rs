@@ -4,6 +4,7 @@
 //! where it is not root). Nothing that runs in there can reach the machine's network, and everything it makes goes
 //! when it ends, however it ends.
 
+mod attacker;
 mod browser;
 mod figures;
 mod lab;
@@ -51,6 +52,9 @@ struct Args {
     /// used by the program itself: drive the browser of one host
     #[argh(option)]
     drive: Option<PathBuf>,
+    /// used by the program itself: a peer on one host that keeps to no rules
+    #[argh(option)]
+    attack: Option<PathBuf>,
     /// only scenarios whose name contains this
     #[argh(positional)]
     filter: Option<String>,
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     let args: Args = argh::from_env();
     let done = match (&args.drive, std::env::var_os(INSIDE)) {
         (Some(script), _) => browser::drive(script),
+        (None, _) if args.attack.is_some() => attacker::run(args.attack.as_deref()),
         (None, _) if args.list => list(&args),
         (None, Some(_)) => run(&args),
         (None, None) => enter(),

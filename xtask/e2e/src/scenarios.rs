@@ -1,6 +1,7 @@
 //! What is shown, scenario by scenario.
 
 mod bad_input;
+mod chat;
 mod data;
 mod exposure;
 mod keeping;
@@ -10,6 +11,7 @@ mod nat_kinds;
 mod nat_matrix;
 mod net;
 mod only_text;
+mod orders;
 mod pages;
 mod pictures;
 mod proxied;
@@ -49,6 +51,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "messages reach every page, sealed and in order",
             Kind::Lan,
             messages::between_peers,
+        ),
+        scenario(
+            "messages are sent and heard from the command line",
+            Kind::Lan,
+            messages::command_line,
+        ),
+        scenario(
+            "forged, short and unsealed messages harm nobody",
+            Kind::Lan,
+            messages::attacks,
         ),
         scenario(
             "a second signal ends at once",
@@ -218,6 +230,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a hostile neighbour is only text",
             Kind::Browser,
             only_text::only_text,
+        ),
+        scenario(
+            "two people chat in three tabs each",
+            Kind::Browser,
+            chat::two_people,
+        ),
+        scenario(
+            "a changed key is shown on both screens",
+            Kind::Browser,
+            chat::changed_key,
         ),
         scenario(
             "three tabs stay complete",

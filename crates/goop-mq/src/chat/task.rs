@@ -12,14 +12,16 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChatLine, ChatLog, ChatLogError, ChatState, Command, Commands, FOUND, HISTORY, MAX_LINE,
-    Outcome, Prepared, Step, Stored, TooMany, Waiting, cut,
+    ChatLine, ChatLog, ChatLogError, ChatState, Command, Commands, Conversation, FOUND, HISTORY,
+    MAX_LINE, Outcome, Prepared, Step, Stored, TooMany, Waiting, cut,
 };
 use crate::mq::{Mq, SendError};
 use crate::receiver::Bucket;
 use crate::topic::{LocalTopic, PeerTopic};
 use crate::wire::{MsgId, Payload};
 
+/// Conversations that are listed.
+const CONVERSATIONS: usize = 1_000;
 /// Orders that wait for the task.
 const INBOX: usize = 64;
 /// Scripts that run at once.
@@ -80,6 +82,7 @@ enum Order {
 #[derive(Clone)]
 pub struct Chat {
     me: PeerId,
+    mq: Mq,
     orders: mpsc::Sender<Order>,
     log: Arc<dyn ChatLog>,
 }
@@ -114,6 +117,7 @@ impl Prepared {
         let (orders, inbox) = mpsc::channel(INBOX);
         let chat = Chat {
             me: mq.me(),
+            mq: mq.clone(),
             orders,
             log: self.log.clone(),
         };
@@ -177,12 +181,80 @@ impl Chat {
         let _ = self.orders.send(Order::Back(peer)).await;
     }
 
-    /// The newest lines of a conversation, oldest first.
+    /// Sends a line as older pages do: now or not at all. It is kept once it was delivered. It may overtake what waits.
+    ///
+    /// # Errors
+    /// It was not delivered; or, after that, it could not be kept, which is only said in the log.
+    pub async fn send_now(&self, peer: PeerId, payload: Payload) -> Result<MsgId, SendError> {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            content: String,
+        }
+        let said = payload.read::<Said>();
+        let id = self.mq.send(peer, PeerTopic::Chat, payload).await?;
+        if let Ok(Said { content }) = said
+            && !content.is_empty()
+        {
+            let line = ChatLine {
+                number: 0,
+                peer,
+                from: self.me,
+                content: cut(&content, MAX_LINE).to_owned(),
+                timestamp: unix_millis(),
+                id: id.clone(),
+                state: ChatState::Delivered,
+            };
+            if let Err(error) = self.log.store(line).await {
+                tracing::warn!(%peer, %error, "a message was delivered and could not be kept");
+            }
+            tell(&self.mq, peer, &id, &ChatState::Delivered);
+        }
+        Ok(id)
+    }
+
+    /// The newest lines of a conversation, oldest first: at most [`HISTORY`], and of those before a number, if there is one.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn history(&self, peer: PeerId) -> Result<Vec<ChatLine>, ChatLogError> {
-        self.log.history(peer, HISTORY).await
+    pub async fn history(
+        &self,
+        peer: PeerId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<ChatLine>, ChatLogError> {
+        self.log.history(peer, before, limit.min(HISTORY)).await
+    }
+
+    /// All conversations, the newest first; at most [`CONVERSATIONS`].
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn conversations(&self) -> Result<Vec<Conversation>, ChatLogError> {
+        self.log.conversations(CONVERSATIONS).await
+    }
+
+    /// Notes that a conversation was read up to a number, what its other side is called, and tells the pages.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn mark_read(
+        &self,
+        peer: PeerId,
+        number: i64,
+        name: String,
+    ) -> Result<(), ChatLogError> {
+        self.log.mark_read(peer, number, name).await?;
+        let told = json!({ "peerID": peer.to_base58(), "read": number });
+        self.mq.log().publish(&LocalTopic::ChatState, &told);
+        Ok(())
+    }
+
+    /// Up to which number a conversation was read; 0 where nothing was.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn read_up_to(&self, peer: PeerId) -> Result<i64, ChatLogError> {
+        self.log.read_up_to(peer).await
     }
 
     /// Lines that contain a text, newest first.
@@ -204,6 +276,8 @@ impl Chat {
     pub async fn clear(&self, peer: PeerId) -> Result<(), ChatLogError> {
         self.log.clear(peer).await?;
         let _ = self.orders.send(Order::Forget(peer)).await;
+        let told = json!({ "peerID": peer.to_base58(), "cleared": true });
+        self.mq.log().publish(&LocalTopic::ChatState, &told);
         Ok(())
     }
 }
@@ -333,6 +407,7 @@ impl Running {
             return Err((TooMany.into(), reply));
         }
         let line = ChatLine {
+            number: 0,
             peer,
             from: self.mq.me(),
             content: content.clone(),
@@ -345,6 +420,7 @@ impl Running {
             Ok(Stored::New | Stored::Known) => {}
             Err(error) => return Err((error.into(), reply)),
         }
+        tell(&self.mq, peer, &id, &ChatState::Waiting);
         let behind = self.waiting.len(&peer) > 0;
         let now = Instant::now().into_std();
         match self
@@ -399,18 +475,25 @@ impl Running {
     }
 
     async fn note(&self, peer: PeerId, id: MsgId, state: ChatState) {
-        let mut told = json!({ "peerID": peer.to_base58(), "msg_id": id.as_str() });
-        if let (Some(told), Ok(serde_json::Value::Object(state))) =
-            (told.as_object_mut(), serde_json::to_value(&state))
-        {
-            told.extend(state);
-        }
-        self.mq.log().publish(&LocalTopic::ChatState, &told);
-        if let Err(error) = self.log.set_state(peer, id, state).await {
+        let saved = self.log.set_state(peer, id.clone(), state.clone()).await;
+        if let Err(error) = saved {
             // In the next run it is sent once more, and the receiver knows it by its id.
             tracing::warn!(%peer, %error, "the state of a message could not be saved");
         }
+        // Pages that ask now find it.
+        tell(&self.mq, peer, &id, &state);
     }
+}
+
+/// Tells the pages what became of a line.
+fn tell(mq: &Mq, peer: PeerId, id: &MsgId, state: &ChatState) {
+    let mut told = json!({ "peerID": peer.to_base58(), "msg_id": id.as_str() });
+    if let (Some(told), Ok(serde_json::Value::Object(state))) =
+        (told.as_object_mut(), serde_json::to_value(state))
+    {
+        told.extend(state);
+    }
+    mq.log().publish(&LocalTopic::ChatState, &told);
 }
 
 async fn bring(mq: &Mq, peer: PeerId, id: MsgId, content: &str) -> Outcome {

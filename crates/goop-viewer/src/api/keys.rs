@@ -1,12 +1,15 @@
 //! Whose key is whose: what two people compare, and what they agreed to.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use goop_identity::PeerId;
 use goop_identity::label::parse_peer_id;
+use goop_mq::keys::{KeyBook, Plan};
+use goop_mq::topic::Sealing;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +33,18 @@ pub(crate) struct KeyState {
     offered: String,
     /// The one before, until the owner has seen that it changed.
     replaced: String,
+    /// The own key that the peer says is another one than before, until the owner has seen that.
+    doubted: String,
+    /// What is written to the peer is sealed.
+    sealed: bool,
     /// Words to compare with those on the other screen, six a line. Of the offered key, if there is one.
     words: Vec<Vec<String>>,
     /// The same as the text of a QR code.
     code: String,
+}
+
+fn plan(keys: &KeyBook, peer: &PeerId) -> Plan {
+    keys.plan(peer, Sealing::WhenKnown, Instant::now())
 }
 
 fn state_of(shared: &Shared, peer: &PeerId) -> KeyState {
@@ -50,6 +61,8 @@ fn state_of(shared: &Shared, peer: &PeerId) -> KeyState {
             verified: keys.is_verified(peer),
             offered: text(keys.offered(peer)),
             replaced: text(keys.replaced(peer)),
+            doubted: text(keys.doubted(peer)),
+            sealed: matches!(plan(keys, peer), Plan::Sealed { .. }),
             words: lines.unwrap_or_default(),
             code: words.map(|words| words.code()).unwrap_or_default(),
         }
@@ -132,6 +145,8 @@ pub(crate) async fn say(State(shared): State<Arc<Shared>>, body: Bytes) -> Respo
         }
     });
     if done {
+        // What waited for this goes out.
+        shared.context.chat.back(peer).await;
         return json(StatusCode::OK, &state_of(&shared, &peer));
     }
     error(

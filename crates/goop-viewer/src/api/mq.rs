@@ -60,7 +60,12 @@ pub(crate) async fn send(State(shared): State<Arc<Shared>>, body: Bytes) -> Resp
         Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()),
     };
     let payload = message.payload.unwrap_or_else(Payload::null);
-    match shared.context.mq.send(peer, topic, payload).await {
+    let sent = match topic {
+        // What was delivered is kept.
+        PeerTopic::Chat => shared.context.chat.send_now(peer, payload).await,
+        topic => shared.context.mq.send(peer, topic, payload).await,
+    };
+    match sent {
         Ok(id) => json(
             StatusCode::OK,
             &SentAs {

@@ -1,11 +1,13 @@
 //! A viewer over a recorded folder, and how it is asked.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::chat::ChatLog;
 use goop_data::protocol::{self, CallError};
 use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
@@ -40,31 +42,45 @@ pub(crate) fn peer_id(text: &str) -> PeerId {
     goop_identity::label::parse_peer_id(text).unwrap()
 }
 
-fn bus(me: &str) -> (Mq, goop_mq::Task) {
-    Mq::new(Setup {
-        me: peer_id(me),
-        own: Arc::new(Default::default),
-        keys: KeyBook::new(None),
-        hints: Arc::new(|_| None),
-        router: goop_mq::router::Router::new(),
-    })
+/// Who can be reached, in memory; nobody else has an address.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Mutex<HashMap<PeerId, Mq>>>);
+
+/// One peer's way to the others.
+#[derive(Clone)]
+struct Way {
+    from: PeerId,
+    world: World,
 }
 
-/// Leads to one other peer in memory; nobody else has an address.
-#[derive(Clone)]
-struct To(PeerId, Mq);
-
-impl Dialer for To {
+impl Dialer for Way {
     type Stream = tokio::io::DuplexStream;
 
     async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
-        if peer != self.1.me() {
+        let Some(mq) = self.world.0.lock().unwrap().get(&peer).cloned() else {
             return Err(DialError::Unreachable("no addresses".into()));
-        }
+        };
         let (near, mut far) = tokio::io::duplex(1 << 16);
-        let (from, mq) = (self.0, self.1.clone());
+        let from = self.from;
         tokio::spawn(async move { mq.serve(from, false, &mut far).await });
         Ok(near)
+    }
+}
+
+impl World {
+    /// A bus that others reach; it runs until `leave`.
+    fn bus(&self, me: PeerId, router: goop_mq::router::Router, leave: &CancellationToken) -> Mq {
+        let (mq, sending) = Mq::new(Setup {
+            me,
+            own: Arc::new(Default::default),
+            keys: KeyBook::new(None),
+            hints: Arc::new(|_| None),
+            router,
+        });
+        let world = self.clone();
+        tokio::spawn(sending.run(Streams(Way { from: me, world }), leave.clone()));
+        self.0.lock().unwrap().insert(me, mq.clone());
+        mq
     }
 }
 
@@ -111,7 +127,7 @@ pub(crate) struct Alice {
     pub(crate) logs: LogRing,
     pub(crate) data: Data,
     pub(crate) mq: Mq,
-    /// Another peer, whom messages reach.
+    /// The other one, whom messages reach.
     pub(crate) bob: Mq,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
@@ -150,6 +166,16 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
 
 /// A recorded folder, changed before it runs, and other peers.
 pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Others) -> Alice {
+    recorded_among(&World::default(), name, prepare, others).await
+}
+
+/// The same among those whom messages reach.
+pub(crate) async fn recorded_among(
+    world: &World,
+    name: &str,
+    prepare: impl FnOnce(&Path),
+    others: Others,
+) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
     prepare(dir.path());
@@ -173,13 +199,18 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
     let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
-    let ((mq, sending), (bob, answering)) = (bus(ALICE), bus(BOB));
+    let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(data.database())));
     let leave = CancellationToken::new();
-    let to = |from: &Mq, to: &Mq| Streams(To(from.me(), to.clone()));
-    tokio::spawn(sending.run(to(&mq, &bob), leave.clone()));
-    tokio::spawn(answering.run(to(&bob, &mq), leave.clone()));
+    let other = peer_id(if name == "alice" { BOB } else { ALICE });
+    let met = world.0.lock().unwrap().get(&other).cloned();
+    let bob = met.unwrap_or_else(|| world.bus(other, goop_mq::router::Router::new(), &leave));
+    let router = goop_mq::router::Router::new().listen(inbox);
+    let mq = world.bus(identity.peer_id, router, &leave);
+    let (chat, chatting) = prepared.start(mq.clone(), None);
+    tokio::spawn(chatting.run(leave.clone()));
     let context = Context {
         mq: mq.clone(),
+        chat,
         servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),

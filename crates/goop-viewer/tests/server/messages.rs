@@ -279,3 +279,93 @@ async fn a_page_that_never_reads_hurts_nobody() {
     assert!(told.is_ok(), "it hears that it missed something");
     alice.end().await;
 }
+
+#[tokio::test]
+async fn a_conversation_is_written_read_and_searched() {
+    let alice = alice().await;
+    let away = "12D3KooWSrKnMZUcSxK8G7wmBbXdU8nFEfWGhLu6H8xjn8LmCSJb";
+    alice
+        .send(
+            "DELETE",
+            &format!("/api/chat/history?peer_id={BOB}"),
+            &[alice.owner()],
+            b"",
+        )
+        .await;
+    let write = async |peer: &str, text: &str| {
+        let body = json!({ "peer_id": peer, "content": text });
+        alice.post("/api/chat/send", body).await
+    };
+    let (status, first) = write(BOB, "hello <b>Bob</b>\nyou").await;
+    assert_eq!((status, &first["state"]), (200, &json!("delivered")));
+    let (status, waits) = write(away, "are you there?").await;
+    assert_eq!((status, &waits["state"]), (200, &json!("waiting")));
+    for (text, wanted) in [("", 400), (&*"x".repeat(70_000), 400)] {
+        assert_eq!(write(BOB, text).await.0, wanted);
+    }
+    assert_eq!(write("xyz", "hello").await.0, 400);
+    assert_eq!(write(ALICE, "hello").await.0, 400);
+    // Bob answers; his line is there before his page hears that it was delivered.
+    let payload = Payload::of(&json!({ "content": "100% here" })).unwrap();
+    alice
+        .bob
+        .send(peer_id(ALICE), PeerTopic::Chat, payload)
+        .await
+        .unwrap();
+    let lines = alice.read(&format!("/api/chat/lines?peer_id={BOB}")).await;
+    let states: Vec<&str> = lines["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["delivered", "received"]);
+    assert_eq!(lines["lines"][0]["msg_id"], first["msg_id"]);
+    let last = lines["lines"][1]["number"].as_i64().unwrap();
+    let above = format!("/api/chat/lines?peer_id={BOB}&before={last}&limit=1");
+    assert_eq!(
+        alice.read(&above).await["lines"][0]["content"],
+        "hello <b>Bob</b>\nyou"
+    );
+    // All conversations, and what is unread of them.
+    let unread = async || {
+        let all = alice.read("/api/chat/conversations").await;
+        let of = |peer: &str| {
+            let mut found = all.as_array().unwrap().iter();
+            let found = found.find(|one| one["peer_id"] == peer).unwrap();
+            (found["unread"].clone(), found["last"]["content"].clone())
+        };
+        (of(BOB), of(away))
+    };
+    let waiting = (json!(0), json!("are you there?"));
+    assert_eq!(
+        unread().await,
+        ((json!(1), json!("100% here")), waiting.clone())
+    );
+    let body = json!({ "peer_id": BOB, "number": last });
+    assert_eq!(alice.post("/api/chat/read", body).await.0, 200);
+    assert_eq!(unread().await, ((json!(0), json!("100% here")), waiting));
+    let found = alice
+        .read(&format!("/api/chat/search?q=0%25&peer_id={BOB}"))
+        .await;
+    assert_eq!(found[0]["line"]["number"], last);
+    assert_eq!(
+        alice.read("/api/chat/search?q=THERE").await[0]["peer_id"],
+        away
+    );
+    for query in ["", "?q=", "?q=x&peer_id=xyz"] {
+        let answer = alice.get(&format!("/api/chat/search{query}")).await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
+    // What waits can be taken back, once.
+    let body = json!({ "peer_id": away, "msg_id": waits["msg_id"] });
+    assert_eq!(alice.post("/api/chat/withdraw", body.clone()).await.0, 200);
+    assert_eq!(alice.post("/api/chat/withdraw", body).await.0, 409);
+    let lines = alice.read(&format!("/api/chat/lines?peer_id={away}")).await;
+    assert_eq!(lines["lines"][0]["state"], "withdrawn");
+    for path in ["/api/chat/send", "/api/chat/read", "/api/chat/withdraw"] {
+        let answer = alice.send("POST", path, &[], b"{}").await;
+        assert_eq!(answer.status, 401, "{path}: only the owner");
+    }
+    alice.end().await;
+}
