@@ -10,6 +10,7 @@ mod forms;
 mod kept;
 mod live;
 mod logs;
+mod network;
 mod open;
 mod peers;
 mod services;
@@ -74,6 +75,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(settings_form::save))
         .routes(routes!(config::all, config::change))
         .routes(routes!(config::restart))
+        .routes(routes!(network::standing))
         .routes(routes!(services::health))
         .routes(routes!(services::check))
         .routes(routes!(services::rendezvous))

@@ -179,7 +179,7 @@ impl Viewer {
             .map_err(ViewerError::Token)?;
         let session = Session::new(&context.keypair, control_port);
         session
-            .write_token(&context.data_folder)
+            .write_token(&context.data_folder, control_port)
             .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(context.version),

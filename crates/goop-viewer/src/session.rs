@@ -15,6 +15,8 @@ use subtle::ConstantTimeEq;
 
 /// The file with the control token, mode 0600.
 pub const TOKEN_FILE: &str = "control.token";
+/// The file with the address of the control pages, for programs that have the token.
+pub const ADDRESS_FILE: &str = "control.address";
 
 /// The proofs of this peer's owner.
 pub struct Session {
@@ -55,14 +57,20 @@ impl Session {
         }
     }
 
-    /// Writes the control token for programs.
+    /// Writes the control token for programs, and where the pages are.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn write_token(&self, folder: &Path) -> io::Result<PathBuf> {
+    pub fn write_token(&self, folder: &Path, port: u16) -> io::Result<PathBuf> {
         let path = folder.join(TOKEN_FILE);
         files::create_secret_folder(folder)?;
         files::replace(&path, self.bearer.as_bytes(), Privacy::Secret)?;
+        let address = format!("127.0.0.1:{port}");
+        files::replace(
+            &folder.join(ADDRESS_FILE),
+            address.as_bytes(),
+            Privacy::Secret,
+        )?;
         Ok(path)
     }
 
