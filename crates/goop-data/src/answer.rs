@@ -112,52 +112,80 @@ impl Answer {
         })
     }
 
-    /// Its JSON in pieces, row by row. An error in the middle ends the stream without the closing bracket, so that
-    /// nobody takes a part for the whole.
+    /// Its JSON in pieces, row by row, as [`Pieces::next`] gives them.
     pub fn chunks(self) -> impl Stream<Item = Result<Vec<u8>, DataError>> + Send {
-        stream::unfold(Chunks::Begin(self.body), |state| async move {
-            match state {
-                Chunks::Begin(Body::Value(value)) => Some((Ok(to_bytes(&value)), Chunks::Done)),
-                Chunks::Begin(Body::List(list)) if list.first.is_none() => {
-                    let text: &[u8] = if list.empty == Empty::Null {
-                        b"null"
-                    } else {
-                        b"[]"
-                    };
-                    Some((Ok(text.to_vec()), Chunks::Done))
-                }
-                Chunks::Begin(Body::List(list)) => Some(chunk(list, b'[').await),
-                Chunks::Rest(list) => Some(chunk(*list, b',').await),
-                Chunks::Done => None,
-            }
+        stream::unfold(self.pieces(), |mut pieces| async move {
+            Some((pieces.next().await?, pieces))
         })
+    }
+
+    /// Its JSON in pieces, for those who tell at the end whether there is more.
+    #[must_use]
+    pub fn pieces(self) -> Pieces {
+        Pieces {
+            state: State::Begin(self.body),
+            more: false,
+        }
     }
 }
 
-enum Chunks {
+/// The JSON of an answer on its way.
+#[derive(Debug)]
+pub struct Pieces {
+    state: State,
+    more: bool,
+}
+
+#[derive(Debug)]
+enum State {
     Begin(Body),
     Rest(Box<List>),
     Done,
 }
 
-async fn chunk(mut list: List, opening: u8) -> (Result<Vec<u8>, DataError>, Chunks) {
-    let mut bytes = Vec::with_capacity(CHUNK);
-    let mut sign = opening;
-    while bytes.len() < CHUNK {
-        match list.next().await {
-            Ok(Some(value)) => {
-                bytes.push(sign);
-                bytes.extend(to_bytes(&value));
-                sign = b',';
+impl Pieces {
+    /// The next piece; `None` at the end. An error in the middle comes instead of the closing bracket, so that nobody
+    /// takes a part for the whole.
+    pub async fn next(&mut self) -> Option<Result<Vec<u8>, DataError>> {
+        let (list, opening) = match std::mem::replace(&mut self.state, State::Done) {
+            State::Begin(Body::Value(value)) => return Some(Ok(to_bytes(&value))),
+            State::Begin(Body::List(list)) if list.first.is_none() => {
+                let text: &[u8] = if list.empty == Empty::Null {
+                    b"null"
+                } else {
+                    b"[]"
+                };
+                return Some(Ok(text.to_vec()));
             }
-            Ok(None) => {
-                bytes.push(b']');
-                return (Ok(bytes), Chunks::Done);
-            }
-            Err(error) => return (Err(error), Chunks::Done),
-        }
+            State::Begin(Body::List(list)) => (Box::new(list), b'['),
+            State::Rest(list) => (list, b','),
+            State::Done => return None,
+        };
+        Some(self.piece(list, opening).await)
     }
-    (Ok(bytes), Chunks::Rest(Box::new(list)))
+
+    /// Whether the answer was cut at the caller's limits. Known once [`Pieces::next`] gave `None`.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.more
+    }
+
+    async fn piece(&mut self, mut list: Box<List>, opening: u8) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::with_capacity(CHUNK);
+        let mut sign = opening;
+        while bytes.len() < CHUNK {
+            let Some(value) = list.next().await? else {
+                bytes.push(b']');
+                self.more = list.rest.more();
+                return Ok(bytes);
+            };
+            bytes.push(sign);
+            bytes.extend(to_bytes(&value));
+            sign = b',';
+        }
+        self.state = State::Rest(list);
+        Ok(bytes)
+    }
 }
 
 impl List {

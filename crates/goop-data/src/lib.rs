@@ -37,7 +37,7 @@ mod tables;
 pub mod value;
 mod writing;
 
-pub use answer::{Answer, Whole};
+pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
 pub use error::DataError;
 pub use reading::{Find, MAX_CONSOLE};

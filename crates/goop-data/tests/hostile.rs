@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use goop_data::{Caller, Data, DataError, Find, Limits, Request};
 use serde_json::{Value as Json, json};
-use support::{fresh, object, owner};
+use support::{fixture, fresh, object, owner};
 
 const SECRET: &str = "swordfish";
 
@@ -44,96 +44,10 @@ fn visitor() -> Caller {
     Caller::visitor("12D3KooWvisitor", "v@example.org")
 }
 
-/// Everything a text could try, in whatever place it arrives.
-const HOSTILE: &[&str] = &[
-    "1=1) UNION SELECT title, 1, 1, 1, 1, 1, 1, 1 FROM vault --",
-    "1=1) OR (1=1",
-    "1=1; DROP TABLE books",
-    "1=1; SELECT * FROM vault",
-    "title = (SELECT title FROM vault)",
-    "EXISTS (SELECT 1 FROM vault WHERE title LIKE 's%')",
-    "title IN (SELECT title FROM vault)",
-    "title IN vault",
-    "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c)",
-    "vault.title = 'x'",
-    "main.books.title = 'x'",
-    "sqlite_master.name = 'x'",
-    "load_extension('x')",
-    "LOAD_EXTENSION('x', 'y')",
-    "\"load_extension\"('x')",
-    "randomblob(1000000000) = 1",
-    "zeroblob(1000000000) = 1",
-    "length(hex(zeroblob(100000000))) > 1",
-    "replace(replace(title, 'e', 'eeeeeeeeee'), 'e', 'eeeeeeeeee') = 1",
-    "printf('%1000000000d', 1) = 1",
-    "format('%1000000000d', 1) = 1",
-    "char(1, 2, 3) = 1",
-    "sqlite_version() = 1",
-    "sqlite_source_id() = 1",
-    "last_insert_rowid() = 1",
-    "changes() = 1",
-    "pragma_table_info('vault')",
-    "title MATCH 'x'",
-    "title REGEXP '(a+)+$'",
-    "json_each(title)",
-    "title = 'a' COLLATE evil",
-    "CAST(title AS evil)",
-    "RAISE(ABORT, 'x')",
-    "title LIKE 'a' ESCAPE (SELECT 1)",
-    "count(*) OVER (PARTITION BY title)",
-    "group_concat(title ORDER BY (SELECT 1))",
-    "sum(pages) FILTER (WHERE (SELECT 1))",
-    "CASE WHEN (SELECT 1) THEN 1 END",
-    "ATTACH DATABASE '/tmp/x' AS y",
-    "title = :name",
-    "title = @name",
-    "title = ?99999999999999999999",
-    "title = ?0",
-    "title = ?-1",
-    "title ISNULL; --",
-    "title /* */ = /* ; DROP TABLE books */ 'a' --",
-    "'unfinished",
-    "\"unfinished",
-    "[unfinished",
-    "x'0",
-    "((((",
-    "))))",
-    "",
-    "\0",
-    "title = '\0'",
-    "täble = 'ü'",
-    "ｔｉｔｌｅ = 'x'",
-    "title\u{200b} = 'x'",
-    "𝒕𝒊𝒕𝒍𝒆 = 1",
-    "1e999 = 1",
-    "0x1g",
-    "-9223372036854775808 - 1 > 0",
-    "abs(-9223372036854775807 - 1) = 1",
-    "pages / 0 = 1",
-    "title = title = title = title",
-    "NOT NOT NOT NOT title",
-    "$$x$$ = 1",
-    "E'\\x' = 'x'",
-    "title::text = 'x'",
-    "title ILIKE 'x'",
-    "ANY (title)",
-    "INTERVAL '1' DAY",
-    "POSITION('a' IN title)",
-    "EXTRACT(YEAR FROM title)",
-    "title AT TIME ZONE 'x'",
-    "ROW(1, 2) = (1, 2)",
-    "(title, pages) IN ((1, 2))",
-    "ARRAY[1, 2]",
-    "{fn now()}",
-    "TRIM(BOTH 'x' FROM title) = 'x'",
-    "books.*",
-    "*, *",
-    "* FROM vault --",
-    "title FROM vault --",
-    "title, (SELECT title FROM vault) AS t",
-    "DISTINCT title",
-    "_owner_email FROM diary",
-];
+/// Everything a text could try, in whatever place it arrives (`fixtures/hostile/sql.json`).
+fn hostile() -> Vec<String> {
+    serde_json::from_slice(&std::fs::read(fixture("hostile/sql.json")).unwrap()).unwrap()
+}
 
 /// Every place of a question that takes a text.
 fn questions(text: &str) -> Vec<Request> {
@@ -245,7 +159,9 @@ async fn nothing_leaks_and_nothing_is_harmed() {
     let before = everything(&data).await;
     assert!(before.contains(SECRET));
     let (mut answered, mut refused) = (0, 0);
-    for text in HOSTILE {
+    let texts = hostile();
+    assert!(texts.len() > 70);
+    for text in &texts {
         for request in questions(text) {
             let done = match data.execute(&visitor(), &request).await {
                 Ok(answer) => answer.whole().await,
@@ -619,4 +535,27 @@ async fn questions_of_those_who_left_are_ended() {
         answered.expect("nothing runs for nobody").unwrap(),
         json!({"count": 2})
     );
+}
+
+/// Whoever asks and does not take the answer keeps nobody from asking: not the owner, and after a while no stranger.
+#[tokio::test]
+async fn answers_that_nobody_takes_hold_up_nobody() {
+    let (_folder, data) = site().await;
+    let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 9000) SELECT x FROM c";
+    let limits = Limits {
+        time: Duration::from_millis(1_500),
+        ..Limits::VISITOR
+    };
+    let script = Caller::script("12D3KooWvisitor");
+    let mut left = Vec::new();
+    for _ in 0..6 {
+        left.push(data.console(&script, many, &[], limits).await.unwrap());
+    }
+    let all = Find::all("books");
+    let (me, soon) = (owner(), Duration::from_millis(1_400));
+    let asked = tokio::time::timeout(soon, data.count(&me, &all)).await;
+    assert_eq!(asked.unwrap().unwrap(), json!({"count": 2}));
+    let (them, later) = (visitor(), Duration::from_secs(15));
+    let asked = tokio::time::timeout(later, data.count(&them, &all)).await;
+    assert_eq!(asked.unwrap().unwrap(), json!({"count": 2}));
 }

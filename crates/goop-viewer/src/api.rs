@@ -3,13 +3,16 @@
 mod archive;
 mod avatars;
 mod config;
+mod data;
 mod document;
 mod files;
 mod folders;
 mod forms;
 mod kept;
+mod keys;
 mod live;
 mod logs;
+mod mq;
 mod network;
 mod open;
 mod peers;
@@ -21,24 +24,27 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::{Extension, Router};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::reply::{error, method_not_allowed, not_found};
+use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
 pub(crate) use avatars::own as own_avatar;
-pub(crate) use live::stream as live_stream;
+pub(crate) use data::{Asker, peer_of as peer_of_data};
+pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
+/// Largest message to a peer, with its address.
+const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -99,11 +105,16 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(forms::form_rename))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
+        .routes(routes!(live::group_events))
+        .routes(routes!(mq::ack))
+        .routes(routes!(keys::key, keys::say))
+        .routes(routes!(mq::broadcast))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
+    let messages = OpenApiRouter::new().routes(routes!(mq::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(archive::import));
@@ -111,7 +122,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
+        .merge(limited(data::own_routes(), data::MAX_OWN))
+        .merge(limited(data::page_routes(), data::MAX_PAGE))
 }
 
 /// Routes whose bodies have at most so many bytes, which their description says, too.
@@ -144,11 +158,9 @@ fn size(bytes: usize) -> String {
 
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    let (router, _) = routes().split_for_parts();
     router
-        .layer(Extension(document::Text(document)))
-        .fallback(async || not_found())
+        .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))

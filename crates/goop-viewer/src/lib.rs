@@ -6,12 +6,11 @@
 //! | [`session`] | how the owner proves to be the owner |
 //! | [`Viewer`] | the server: bind, run, shut down |
 //! | [`logs`] | the ring behind the Logs page |
-//! | [`events`] | the log of live events and its listeners |
 
 mod api;
 mod assets;
 pub mod caller;
-pub mod events;
+mod events;
 pub mod logs;
 mod outgoing;
 mod reply;
@@ -23,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use goop_data::Data;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::config::ConfigStore;
 use goop_identity::{Keypair, PeerId};
@@ -47,6 +47,13 @@ pub trait Neighbours: Send + Sync + 'static {
 
     /// The picture that a neighbour announced; `None` when it cannot be had.
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>>;
+
+    /// Asks for data of a neighbour's site, as this peer.
+    fn ask(
+        &self,
+        peer: PeerId,
+        request: goop_data::Request,
+    ) -> BoxFuture<'_, Result<goop_data::Whole, goop_data::protocol::CallError>>;
 }
 
 /// Opens a web address in the system's browser.
@@ -61,10 +68,14 @@ pub struct Context {
     pub config: ConfigStore,
     /// The network.
     pub net: Net,
+    /// The message bus; its log is what pages follow.
+    pub mq: goop_mq::Mq,
     /// The own site.
     pub site: Site,
     /// The own site, to be changed.
     pub store: Store,
+    /// The database of the own site.
+    pub data: Data,
     /// Where the site lies, for export and import.
     pub places: Places,
     /// The peer folder.

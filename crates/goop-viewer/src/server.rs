@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -32,11 +33,12 @@ use crate::Context;
 use crate::api;
 use crate::assets;
 use crate::caller::{Asked, Caller, Listener, Refusal, classify};
-use crate::events::EventLog;
+use crate::events;
 use crate::outgoing::Outgoing;
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::session::Session;
 use crate::sites::{self, site_url};
+use goop_mq::topic::Filter;
 
 /// The port of the pages where none is configured.
 const DEFAULT_PORT: u16 = 8080;
@@ -80,7 +82,6 @@ pub enum ViewerError {
 /// What every request may need.
 pub(crate) struct Shared {
     pub(crate) context: Context,
-    pub(crate) events: EventLog,
     pub(crate) outgoing: Outgoing,
     pub(crate) session: Session,
     pub(crate) stop: CancellationToken,
@@ -184,7 +185,6 @@ impl Viewer {
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(context.version),
             context,
-            events: EventLog::default(),
             session,
             stop: CancellationToken::new(),
             verbose: AtomicBool::new(false),
@@ -231,19 +231,11 @@ impl Viewer {
         format!("{}/start?token={token}", self.control_url())
     }
 
-    /// Where local events for browsers are published.
-    #[must_use]
-    pub fn events(&self) -> EventLog {
-        self.shared.events.clone()
-    }
-
     /// Serves until `leave` is cancelled, then ends every connection within half a second.
     pub async fn run(self, leave: CancellationToken) {
         let shared = self.shared;
-        let peers = shared
-            .events
-            .clone()
-            .follow_peers(shared.context.net.events());
+        let log = shared.context.mq.log().clone();
+        let peers = events::follow_peers(log, shared.context.net.events());
         shared.tasks.spawn(stop_with(shared.stop.clone(), peers));
         let control = Listener::Control {
             port: shared.control_port,
@@ -349,12 +341,19 @@ async fn answer(shared: &Arc<Shared>, kind: Listener, request: Request<Incoming>
     );
     match caller {
         Caller::SitePage(peer) => {
+            if api::peer_of_data(request.uri().path()) == Some(peer) {
+                return to_data(shared, request, api::Asker::SitePage(peer)).await;
+            }
             let (parts, _) = request.into_parts();
             site_page(shared, &parts, peer).await
         }
         Caller::Control => control(shared, request).await,
         Caller::Link => link(shared, request).await,
         Caller::Guest => {
+            let own = shared.context.net.local_peer_id();
+            if api::peer_of_data(request.uri().path()) == Some(own) {
+                return guests_data(shared, request).await;
+            }
             let (parts, _) = request.into_parts();
             guest(shared, &parts).await
         }
@@ -417,7 +416,10 @@ async fn site_page(shared: &Arc<Shared>, parts: &Parts, peer: PeerId) -> Respons
         "/" => redirect(StatusCode::FOUND, &format!("/p/{}/", peer.to_base58())),
         "/favicon.ico" => StatusCode::NO_CONTENT.into_response_empty(),
         "/goop-unreachable.css" => assets::file("unreachable.css", &parts.headers),
-        "/api/mq/events" => api::live_stream(shared, &parts.headers),
+        "/api/mq/events" => {
+            let own = peer == shared.context.net.local_peer_id();
+            api::site_events(shared, &parts.headers, Filter::Site { of: peer, own })
+        }
         "/api/self" | "/api/peers" => to_router(shared, bare_request(parts)).await,
         _ if path.starts_with("/api/avatar/peer/") => to_router(shared, bare_request(parts)).await,
         _ => not_found(),
@@ -443,21 +445,50 @@ async fn guest(shared: &Arc<Shared>, parts: &Parts) -> Response {
 }
 
 fn guest_self(parts: &Parts) -> Response {
-    let known = cookie(&parts.headers, GUEST_COOKIE).filter(|id| {
-        id.len() == 38
-            && id.starts_with("guest-")
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    });
-    let id = known.map_or_else(
-        || format!("guest-{}", uuid::Uuid::new_v4().simple()),
-        str::to_owned,
-    );
-    let mut response = api::guest_self(&api::Guest(id.clone()));
-    let cookie = format!("{GUEST_COOKIE}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
+    let guest = Guest::of(&parts.headers);
+    guest.remembered(api::guest_self(&api::Guest(guest.id())))
+}
+
+/// A visitor from outside, known by what their browser keeps.
+///
+/// The id stands in rows that others read, so it must not be what proves it: the browser keeps a secret, and the id is
+/// made of it.
+struct Guest {
+    secret: String,
+    is_new: bool,
+}
+
+impl Guest {
+    fn of(headers: &HeaderMap) -> Self {
+        let known = cookie(headers, GUEST_COOKIE)
+            .filter(|secret| secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_hexdigit()));
+        Self {
+            secret: known.map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned),
+            is_new: known.is_none(),
+        }
     }
-    response
+
+    fn id(&self) -> String {
+        let hash = Sha256::new()
+            .chain_update("goop2 guest:")
+            .chain_update(self.secret.to_ascii_lowercase())
+            .finalize();
+        let hex = hash[..16].iter().map(|byte| format!("{byte:02x}"));
+        format!("guest-{}", hex.collect::<String>())
+    }
+
+    /// An answer that makes the browser remember.
+    fn remembered(&self, mut response: Response) -> Response {
+        let secret = &self.secret;
+        let cookie =
+            format!("{GUEST_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000");
+        if self.is_new
+            && let Ok(cookie) = HeaderValue::from_str(&cookie)
+        {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        response
+    }
 }
 
 /// A person followed a link from somewhere else: the page may load, with the next request it is the page that asks.
@@ -507,7 +538,30 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
     }
     // The session was looked at; handlers do not need it.
     parts.headers.remove(COOKIE);
+    parts.extensions.insert(api::Asker::Owner);
     to_router(shared, Request::from_parts(parts, Body::new(body))).await
+}
+
+/// Asks for data, as somebody whose class is known.
+async fn to_data(shared: &Arc<Shared>, request: Request<Incoming>, asker: api::Asker) -> Response {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(asker);
+    to_router(shared, request).await
+}
+
+/// Somebody from outside asks for data of the own site, as a stranger.
+async fn guests_data(shared: &Arc<Shared>, request: Request<Incoming>) -> Response {
+    // Another site's page in the guest's browser would speak for the guest.
+    let from = request.headers().get(&FETCH_SITE);
+    if from.is_some_and(|from| from != "same-origin" && from != "none") {
+        return error(
+            StatusCode::FORBIDDEN,
+            "forbidden: another site may not use this peer",
+        );
+    }
+    let guest = Guest::of(request.headers());
+    let response = to_data(shared, request, api::Asker::Guest(guest.id())).await;
+    guest.remembered(response)
 }
 
 /// The control pages; the script in the shell shows what the path names.

@@ -5,6 +5,7 @@ mod doctor;
 mod exposure;
 mod keeping;
 mod lan;
+mod messages;
 mod nat_kinds;
 mod nat_matrix;
 mod net;
@@ -44,6 +45,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             lan::favorites_survive,
         ),
         scenario("a name change is heard at once", Kind::Lan, lan::rename),
+        scenario(
+            "messages reach every page, sealed and in order",
+            Kind::Lan,
+            messages::between_peers,
+        ),
         scenario(
             "a second signal ends at once",
             Kind::Lan,

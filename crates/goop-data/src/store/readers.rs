@@ -11,14 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::DataError;
 use crate::guard::{self, Guard};
 
+use super::Limits;
+
 /// Questions at once. Each connection is a thread and about 2 MB of cache; a Raspberry Pi has four cores.
 pub(super) const READERS: usize = 4;
+/// Of them for everybody but the owner: strangers wait for each other, the owner does not wait for them.
+const FOR_OTHERS: usize = READERS - 1;
 
 /// The readers of one file.
 #[derive(Clone)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
     free: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Reader>>>,
 }
 
@@ -34,8 +39,21 @@ impl Readers {
         Self {
             path: Arc::new(path.to_owned()),
             free: Arc::new(Semaphore::new(READERS)),
+            others: Arc::new(Semaphore::new(FOR_OTHERS)),
             idle: Arc::default(),
         }
+    }
+
+    /// Borrows a connection for a question with these limits: one connection is never lent to strangers.
+    pub(super) async fn lease_for(&self, limits: Limits) -> Result<Lease, DataError> {
+        if limits == Limits::OWNER {
+            return self.lease().await;
+        }
+        let turn = self.others.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| DataError::Unavailable)?;
+        let mut lease = self.lease().await?;
+        lease._turn = Some(turn);
+        Ok(lease)
     }
 
     /// Borrows a connection, or waits until one is free.
@@ -60,12 +78,14 @@ impl Readers {
             reader: Some(reader),
             idle: self.idle.clone(),
             _permit: permit,
+            _turn: None,
         })
     }
 
     /// Lends no more and closes what is not lent.
     pub(super) async fn close(&self) {
         self.free.close();
+        self.others.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for reader in idle {
             let _ = reader.connection.close().await;
@@ -92,6 +112,8 @@ pub(crate) struct Lease {
     reader: Option<Reader>,
     idle: Arc<Mutex<Vec<Reader>>>,
     _permit: OwnedSemaphorePermit,
+    /// Of those who are not the owner.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Lease {

@@ -182,7 +182,7 @@ async fn read(
     limits: Limits,
     sender: &mpsc::Sender<Result<Part, DataError>>,
 ) -> Result<(), DataError> {
-    let mut lease = readers.lease().await?;
+    let mut lease = readers.lease_for(limits).await?;
     let (connection, guard) = lease.parts()?;
     // A statement of one table is prepared under the scope that its own text names, so that a cached one can be used
     // again. Other scopes are for foreign texts, which are prepared each time.
@@ -210,7 +210,9 @@ async fn read(
         bytes += row.weight();
         let full = rows > limits.rows || bytes > limits.bytes;
         let part = if full { Part::More } else { Part::Row(row) };
-        if sender.send(Ok(part)).await.is_err() || full {
+        // Whoever does not take what they asked for must not keep others from asking.
+        let taken = tokio::time::timeout(limits.time, sender.send(Ok(part))).await;
+        if taken.map_err(|_| DataError::TooLong)?.is_err() || full {
             return Ok(());
         }
         if !limits.whole {

@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt};
+use goop_http::{Ask, Http, HttpError, Socket};
 use goop_identity::PeerId;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -18,12 +19,15 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
-use super::http::{Http, HttpError, REST, Socket};
 use super::machine::{Action, Contact, Failure, Input, Machine};
 use super::sse::Lines;
 use super::{ClientConfig, Heard, RelayInfo, ServerState};
 use crate::wire::{ClientHello, ServerHello};
 
+/// Connecting, the TLS handshake and the upgrade to a socket (rendezvous.md 18.5).
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Largest message on a socket (rendezvous.md 6.2); the Go server sends records of up to 20 addresses, far less.
+const MAX_FRAME: usize = 64 * 1024;
 /// How long a server may take for a record (rendezvous.md 18.2).
 const PUBLISH: Duration = Duration::from_secs(2);
 /// A record is delivered again at least this often, whatever the heartbeat: servers forget a peer after 30 s
@@ -203,7 +207,8 @@ impl Task {
                 Action::OpenSocket => {
                     let http = self.http.clone();
                     let path = format!("/ws?peer_id={}&hello=1", self.me.to_base58());
-                    let open = async move { http.socket(&path).await.map(Box::new) };
+                    let open =
+                        async move { http.socket(&path, HANDSHAKE, MAX_FRAME).await.map(Box::new) };
                     self.running.push(open.map(Outcome::Socket).boxed());
                 }
                 Action::Probe => {
@@ -213,7 +218,8 @@ impl Task {
                 Action::OpenStream => {
                     self.wants_stream = true;
                     let http = self.http.clone();
-                    let open = async move { http.events().await };
+                    let open =
+                        async move { http.stream("/events", "text/event-stream", HANDSHAKE).await };
                     self.running.push(open.map(Outcome::Stream).boxed());
                 }
                 Action::CloseStream => {
@@ -242,10 +248,10 @@ impl Task {
                 self.tell(Input::SocketOpen).await;
             }
             Outcome::Socket(Err(error)) => {
-                if error.failure() != Failure::Unknown {
+                if Failure::of(&error) != Failure::Unknown {
                     self.problem(error.to_string());
                 }
-                self.tell(Input::SocketFailed(error.failure())).await;
+                self.tell(Input::SocketFailed(Failure::of(&error))).await;
             }
             Outcome::Probe(answered) => {
                 self.tell(if answered {
@@ -326,7 +332,7 @@ impl Task {
         let record = match PresenceMessage::from_json(bytes) {
             Ok(record) => record,
             Err(error) => {
-                tracing::debug!(server = self.http.base(), %error, "a record of the server is left out");
+                tracing::debug!(server = %self.http.server(), %error, "a record of the server is left out");
                 return;
             }
         };
@@ -455,12 +461,12 @@ impl Task {
         self.asking_relay = true;
         let http = self.http.clone();
         let ask = async move {
-            let (status, body) = http.ask(Method::GET, "/relay", Vec::new(), REST).await?;
-            match status.as_u16() {
-                200..=299 => Ok(RelayInfo::from_json(&body)),
+            let answer = http.ask(Ask::get("/relay")).await?;
+            match answer.status.as_u16() {
+                200..=299 => Ok(RelayInfo::from_json(&answer.body)),
                 // It has none (rendezvous.md 18.2).
                 404 | 502 => Ok(None),
-                _ => Err(HttpError::Status(status)),
+                _ => Err(HttpError::Status(answer.status)),
             }
         };
         self.running.push(ask.map(Outcome::Relay).boxed());
@@ -489,11 +495,11 @@ impl Task {
     }
 
     fn problem(&self, problem: String) {
-        let server = self.http.base();
+        let server = self.http.server();
         self.state.send_if_modified(|state| {
             let is_news = state.problem.as_ref() != Some(&problem);
             if is_news {
-                tracing::info!(server, problem, "the rendezvous server is not there");
+                tracing::info!(%server, problem, "the rendezvous server is not there");
             }
             state.problem = Some(problem);
             is_news
@@ -507,12 +513,12 @@ impl Task {
 
     fn show(&self) {
         let contact = self.machine.contact();
-        let server = self.http.base();
+        let server = self.http.server();
         self.state.send_if_modified(|state| {
             if state.contact == contact {
                 return false;
             }
-            tracing::info!(server, ?contact, "rendezvous server");
+            tracing::info!(%server, ?contact, "rendezvous server");
             state.contact = contact;
             state.since = SystemTime::now();
             if contact != Contact::Trying {
@@ -539,21 +545,20 @@ impl Task {
             post(&self.http, &record).await.ok().map(drop)
         };
         if !matches!(timeout(LAST_WORDS, last_words).await, Ok(Some(()))) {
-            tracing::debug!(server = self.http.base(), "the farewell was not delivered");
+            tracing::debug!(server = %self.http.server(), "the farewell was not delivered");
         }
     }
 }
 
 async fn post(http: &Http, record: &PresenceMessage) -> Result<StatusCode, HttpError> {
-    let (status, _) = http
-        .ask(Method::POST, "/publish", record.to_json(), PUBLISH)
-        .await?;
-    Ok(status)
+    let mut ask = Ask::post("/publish", record.to_json());
+    ask.within = PUBLISH;
+    Ok(http.ask(ask).await?.status)
 }
 
 /// Whether the server opens sockets now; the one it opens is closed at once (rendezvous.md 6.1).
 async fn probe(http: Http) -> bool {
-    match timeout(PUBLISH, http.socket("/ws?probe=1")).await {
+    match timeout(PUBLISH, http.socket("/ws?probe=1", HANDSHAKE, MAX_FRAME)).await {
         Ok(Ok(mut socket)) => {
             // It closes by itself; this is only politeness.
             let _ = timeout(WRITE, socket.close(None)).await;

@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
+use goop_data::protocol::{self, CallError};
+use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
+use goop_identity::seal::NoKeys;
+use goop_mq::keys::KeyBook;
+use goop_mq::{DialError, Dialer, Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
 use goop_site::archive::Places;
 use goop_site::store::Store;
@@ -21,15 +26,75 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ALICE: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 
-struct Nobody;
+/// Other peers: nobody, but for the data of those that are given.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) data: Vec<(PeerId, Data)>,
+    /// Who asks them.
+    pub(crate) me: Option<(PeerId, &'static str)>,
+}
 
-impl Neighbours for Nobody {
+pub(crate) const BOB: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+
+pub(crate) fn peer_id(text: &str) -> PeerId {
+    goop_identity::label::parse_peer_id(text).unwrap()
+}
+
+fn bus(me: &str) -> (Mq, goop_mq::Task) {
+    Mq::new(Setup {
+        me: peer_id(me),
+        own: Arc::new(Default::default),
+        keys: KeyBook::new(None),
+        hints: Arc::new(|_| None),
+        router: goop_mq::router::Router::new(),
+    })
+}
+
+/// Leads to one other peer in memory; nobody else has an address.
+#[derive(Clone)]
+struct To(PeerId, Mq);
+
+impl Dialer for To {
+    type Stream = tokio::io::DuplexStream;
+
+    async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
+        if peer != self.1.me() {
+            return Err(DialError::Unreachable("no addresses".into()));
+        }
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (from, mq) = (self.0, self.1.clone());
+        tokio::spawn(async move { mq.serve(from, false, &mut far).await });
+        Ok(near)
+    }
+}
+
+impl Neighbours for Others {
     fn fetch(
         &self,
         _: PeerId,
         _: SiteRequest,
     ) -> BoxFuture<'_, Result<http::Response<Body>, VisitError>> {
         Box::pin(async { Err(VisitError::Unreachable("nobody is there".into())) })
+    }
+    /// Over the data protocol, through a pipe.
+    fn ask(&self, peer: PeerId, request: Request) -> BoxFuture<'_, Result<Whole, CallError>> {
+        let data = self.data.iter().find(|(id, _)| *id == peer);
+        let data = data.map(|(_, data)| data.clone());
+        let me = self.me;
+        Box::pin(async move {
+            let (Some(data), Some((me, email))) = (data, me) else {
+                return Err(std::io::Error::other("open stream: failed to dial").into());
+            };
+            let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+            let serving = async {
+                let served = protocol::serve(me, email, &mut far, &data, &NoKeys).await;
+                drop(far);
+                served.unwrap();
+            };
+            let (answer, ()) =
+                tokio::join!(protocol::call(peer, &mut near, &request, &NoKeys), serving);
+            answer
+        })
     }
     /// Alice's picture is all there is.
     fn avatar(&self, _: PeerId, hash: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {
@@ -44,7 +109,10 @@ pub(crate) struct Alice {
     pub(crate) token: String,
     pub(crate) start: String,
     pub(crate) logs: LogRing,
-    pub(crate) events: goop_viewer::events::EventLog,
+    pub(crate) data: Data,
+    pub(crate) mq: Mq,
+    /// Another peer, whom messages reach.
+    pub(crate) bob: Mq,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     pub(crate) folder: PeerFolder,
@@ -77,6 +145,11 @@ pub(crate) async fn alice() -> Alice {
 
 /// A recorded folder, changed before it runs.
 pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
+    beside(name, prepare, Others::default()).await
+}
+
+/// A recorded folder, changed before it runs, and other peers.
+pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Others) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
     prepare(dir.path());
@@ -97,9 +170,16 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         ..NetConfig::new(identity.keypair.clone())
     };
     let net = Net::start(config, Router::new()).await.unwrap();
+    let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
+    let ((mq, sending), (bob, answering)) = (bus(ALICE), bus(BOB));
+    let leave = CancellationToken::new();
+    let to = |from: &Mq, to: &Mq| Streams(To(from.me(), to.clone()));
+    tokio::spawn(sending.run(to(&mq, &bob), leave.clone()));
+    tokio::spawn(answering.run(to(&bob, &mq), leave.clone()));
     let context = Context {
+        mq: mq.clone(),
         servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),
@@ -113,7 +193,8 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         },
         folder: folder.root().to_owned(),
         avatar: AvatarFile::open(&folder.root().join("avatar.png")),
-        neighbours: Arc::new(Nobody),
+        neighbours: Arc::new(others),
+        data: data.clone(),
         logs: logs.clone(),
         profile_changed: Arc::new(|| ()),
         restart: Arc::new(|| ()),
@@ -144,14 +225,15 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
         .1
         .to_owned();
     let token = std::fs::read_to_string(folder.root().join("data/control.token")).unwrap();
-    let (leave, events) = (CancellationToken::new(), viewer.events());
     let running = tokio::spawn(viewer.run(leave.clone()));
     Alice {
         port,
         token,
         start,
         logs,
-        events,
+        data,
+        mq,
+        bob,
         leave,
         running,
         folder,

@@ -3,8 +3,10 @@
 
 mod bad_input;
 mod contract;
+mod data;
 mod harness;
 mod live;
+mod messages;
 mod owner;
 mod services;
 mod settings;
