@@ -5,6 +5,7 @@
 //! goes wrong with 1, and the message says what to do.
 
 mod backup;
+mod control;
 mod db;
 mod doctor;
 mod messages;

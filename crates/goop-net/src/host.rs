@@ -43,6 +43,7 @@ use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
 use crate::net::{FavoriteError, PeerEvent};
 use crate::observed::Observed;
+use crate::outside::Outside;
 use crate::presence::{Announcer, Gate};
 use crate::reach::Probes;
 use crate::relay::{RelayInfo, RelayPlan, RelayState};
@@ -119,6 +120,7 @@ pub(crate) struct Shared {
     /// The relay in use, and whether others reach us through it.
     pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
     pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
+    pub(crate) outside: watch::Receiver<Outside>,
     pub(crate) ttl: Duration,
     pub(crate) protocols: Arc<[StreamProtocol]>,
 }
@@ -164,6 +166,8 @@ pub(crate) struct Host {
     /// The connection by which the relay is to see our TCP port, until it said what it sees.
     looking: Option<ConnectionId>,
     own_record: watch::Sender<Option<PresenceMessage>>,
+    /// How we look from outside.
+    outside: watch::Sender<Outside>,
     /// Where we listen, as far as others can do something with it.
     own_addrs: Vec<Multiaddr>,
     /// There were such addresses before.
@@ -208,6 +212,7 @@ impl Host {
         let (relay_info, relay_info_seen) = watch::channel((None, false));
         let (candidates, candidates_seen) = watch::channel(Candidates::default());
         let (own_record, own_record_seen) = watch::channel(None);
+        let (outside, outside_seen) = watch::channel(Outside::default());
         let view = View {
             commands: commands.clone(),
             links: links.clone(),
@@ -238,6 +243,7 @@ impl Host {
             relay_state: relay_state_seen,
             relay_info: relay_info_seen,
             own_record: own_record_seen,
+            outside: outside_seen,
             ttl: config.ttl,
             protocols: serving.protocols().clone(),
         };
@@ -285,6 +291,7 @@ impl Host {
             candidates,
             looking: None,
             own_record,
+            outside,
             own_addrs: Vec::new(),
             was_somewhere: false,
             published: Vec::new(),

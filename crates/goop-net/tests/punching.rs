@@ -108,6 +108,8 @@ impl Other {
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    // Leaving ends dials that are under way, too, so it comes first.
+                    biased;
                     Some(peer) = to_leave.recv() => swarm.disconnect_peer_id(peer).unwrap(),
                     Some(addr) = to_dial.recv() => {
                         let peer = addr.iter().last();

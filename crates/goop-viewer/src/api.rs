@@ -16,6 +16,7 @@ mod keys;
 mod live;
 mod logs;
 mod mq;
+mod network;
 mod open;
 mod peers;
 mod services;
@@ -89,6 +90,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(settings_form::save))
         .routes(routes!(config::all, config::change))
         .routes(routes!(config::restart))
+        .routes(routes!(network::standing))
         .routes(routes!(services::health))
         .routes(routes!(services::check))
         .routes(routes!(services::rendezvous))

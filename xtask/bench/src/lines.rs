@@ -6,6 +6,7 @@ mod many;
 mod messages;
 mod own;
 mod pages;
+mod rendezvous;
 mod seen;
 mod servers;
 mod size;
@@ -132,6 +133,21 @@ pub(crate) const ALL: &[Line] = &[
         name: "export-1gb",
         what: "a site of 1 GiB as one file",
         take: export::take,
+    },
+    Line {
+        name: "rendezvous",
+        what: "rendezvous server with 10,000 peers",
+        take: rendezvous::many,
+    },
+    Line {
+        name: "rendezvous-curve",
+        what: "rendezvous server with 100 to 10,000 peers that tell addresses",
+        take: rendezvous::curve,
+    },
+    Line {
+        name: "rendezvous-restart",
+        what: "rendezvous server started again with 5,000 peers",
+        take: rendezvous::restart,
     },
 ];
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod rate;
+pub(crate) mod sockets;
 
 use std::net::SocketAddr;
 

@@ -44,6 +44,7 @@ fn run() -> Result<ExitCode> {
         floor::seen::START => floor::seen::start(parse(&command, &rest)),
         load::rate::COMMAND => load::rate::run(parse(&command, &rest)),
         stand_in::COMMAND => stand_in::run(parse(&command, &rest)),
+        load::sockets::COMMAND => load::sockets::run(parse(&command, &rest)),
         load::bulk::COMMAND => load::bulk::run(parse(&command, &rest)),
         _ => return bench::run(argh::from_env()),
     }?;

@@ -17,6 +17,8 @@ pub(crate) enum Unit {
     Kilobytes,
     /// Whole things.
     Count,
+    /// Of a hundred.
+    Percent,
 }
 
 impl Unit {
@@ -46,6 +48,7 @@ impl Unit {
             Self::Mebibytes => "MiB",
             Self::Kilobytes => "kB",
             Self::Count => "",
+            Self::Percent => "%",
         }
     }
 }

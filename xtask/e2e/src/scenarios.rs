@@ -3,6 +3,7 @@
 mod bad_input;
 mod chat;
 mod data;
+mod doctor;
 mod exposure;
 mod keeping;
 mod lan;
@@ -213,6 +214,12 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Net,
             proxied::caddy,
         ),
+        scenario(
+            "the doctor says what stands between",
+            Kind::Net,
+            doctor::access,
+        ),
+        scenario("the doctor asks a running peer", Kind::Net, doctor::running),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),

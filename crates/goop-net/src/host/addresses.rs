@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::Host;
 use crate::PeerId;
 use crate::address;
+use crate::outside::{Facts, Outside};
 
 /// How long an exchange about a hole waits for the relay's view over TCP: as long as the sides of an exchange wait for
 /// each other at most (`punch`).
@@ -71,6 +72,13 @@ impl Host {
         };
         let of_relay = self.relay.is_relay(&peer);
         let addr = address::without_peer(addr);
+        if outbound && !of_relay && self.punching.was_punched(connection) {
+            // We dialled it from the port we listen on.
+            if self.vicinity.is_public(&addr) && self.observed.saw_elsewhere(connection, addr) {
+                self.show_outside();
+            }
+            return;
+        }
         // Who we dialled from a port of its own saw nothing of use.
         if outbound == of_relay
             && self.vicinity.plausible(&addr)
@@ -123,6 +131,25 @@ impl Host {
         it_was
     }
 
+    fn show_outside(&self) {
+        let info = self.relay.info();
+        let outside = Outside::from(Facts {
+            own: self.own_addrs.clone(),
+            seen: self.observed.by_relay(),
+            elsewhere: self.observed.elsewhere(),
+            opened: self.mapping.outside(),
+            relay: info
+                .map(|info| self.links.direct_addrs(&info.peer))
+                .unwrap_or_default(),
+            offered: info.map(|info| info.addrs.clone()).unwrap_or_default(),
+        });
+        self.outside.send_if_modified(|seen| {
+            let differs = *seen != outside;
+            *seen = outside;
+            differs
+        });
+    }
+
     /// What others are told about where we are, brought up to date.
     pub(super) fn refresh_published(&mut self) {
         let mut outside = self.mapping.outside();
@@ -142,6 +169,7 @@ impl Host {
             *seen = candidates;
             differs
         });
+        self.show_outside();
         if published == self.published {
             return;
         }

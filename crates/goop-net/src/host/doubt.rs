@@ -77,7 +77,8 @@ impl Host {
         if endpoint.is_dialer() {
             return;
         }
-        for link in self.links.other_direct(&peer, new) {
+        // Two circuits may well be on the way at once, one from each side; that one works is found out as well.
+        for link in self.links.others(&peer, new) {
             self.doubts.ask(link, DOUBT);
         }
     }

@@ -100,6 +100,7 @@ impl Host {
         metrics::counter!("goop_net_connections_closed").increment(1);
         self.gauge_connected();
         self.doubts.gone(connection);
+        self.punching.gone(connection);
         self.observed.gone(connection);
         self.looked(connection);
         let now = Instant::now();

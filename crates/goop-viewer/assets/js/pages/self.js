@@ -19,6 +19,7 @@ import { SplitPane } from '../components/split-pane.js';
 import { Loaded, Offline } from '../components/states.js';
 import { toast, toastError } from '../components/toast.js';
 import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { Standing } from '../components/standing.js';
 import { check, fields, sections } from './self-fields.js';
 
 export const title = 'Me';
@@ -277,7 +278,8 @@ function Settings({ settings, again }) {
       <form class="stack" ref=${form.form} onSubmit=${form.submit} noValidate aria-label=${strings.settings}>
         ${shown.map((section) => html`<${Section} key=${section.id} id=${section.id} heading=${section.title} text=${section.text}>
           ${section.fields.filter((field) => field.key in stored && (!field.when || field.when(form.value)))
-    .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}<//>`)}
+    .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}
+          ${section.id === 'rendezvous' && html`<${Standing} />`}<//>`)}
         <${SaveBar} form=${form} />
       </form>
       <${Look} /><${Data} />
