@@ -1,5 +1,6 @@
 //! A peer, put together and taken apart.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,8 +10,12 @@ use goop_data::meta::{IMPORTED, Meta};
 use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
+use goop_identity::files::{self, Privacy};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
 use goop_identity::{Identity, Profile};
+use goop_mq::identity::PeerIdentity;
+use goop_mq::keys::KeyBook;
+use goop_mq::{Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
 use goop_site::archive::{self, Places};
 use goop_site::avatar::AvatarCache;
@@ -22,12 +27,15 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::{Hosting, Urls};
 use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
+/// The keys of others, in `data/`.
+const KEYS_FILE: &str = "keys.json";
 /// Archives that come in, and the sites they replaced.
 const IMPORTS: &str = "data/import";
 /// What was deleted from the site and can be brought back.
@@ -56,9 +64,17 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         }
         ViewerSwitch::Off => None,
     };
-    let peer = Peer::start(&folder, &config).await?;
-    let (introductions, servers) =
-        Introductions::new(peer.net.clone(), peer.config.clone(), &peer.identity);
+    let hosting = Hosting::bind(&folder).await?;
+    let (peer, sending) = Peer::start(&folder, &config).await?;
+    let carrier = Streams(NetDialer(peer.net.clone()));
+    let sending = tokio::spawn(sending.run(carrier, leave.clone()));
+    let urls = hosting.as_ref().map(|hosting| hosting.urls().clone());
+    let (introductions, servers) = Introductions::new(
+        peer.net.clone(),
+        peer.config.clone(),
+        &peer.identity,
+        urls.clone().map(|urls| urls.own),
+    );
     let again = Arc::new(AtomicBool::new(false));
     let restart = {
         let (again, leave) = (again.clone(), leave.clone());
@@ -76,7 +92,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         None => None,
     };
     let control_port = viewer.as_ref().map(Viewer::control_port);
-    banner(&folder, &peer, viewer.as_ref());
+    banner(&folder, &peer, viewer.as_ref(), urls.as_ref());
+    let hosting = hosting.map(|hosting| hosting.run(peer.metrics.clone()));
     let serving = tokio::spawn(serve(viewer, leave.clone()));
     let upkeep = tokio::spawn(peer.clone().upkeep(leave.clone()));
     let introductions = tokio::spawn(introductions.run(leave.clone()));
@@ -84,8 +101,19 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
     // All end by the same token; what they wait for is bounded.
-    let ends = async { (serving.await, upkeep.await, introductions.await) };
+    let ends = async {
+        (
+            serving.await,
+            upkeep.await,
+            introductions.await,
+            sending.await,
+        )
+    };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
+    if let Some(hosting) = hosting {
+        // Last, because the goodbye goes over it, too.
+        hosting.shutdown().await;
+    }
     // Nobody asks any more; the log is folded into the file.
     let _ = tokio::time::timeout(LEAVE_WITHIN, peer.data.database().close()).await;
     peer.pictures.clear();
@@ -102,7 +130,7 @@ async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
     }
 }
 
-fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
+fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>, hosting: Option<&Urls>) {
     println!("Goop² v{VERSION}  ·  the ephemeral web");
     println!("Peer folder:   {}", folder.root().display());
     println!("Peer id:       {}", peer.net.local_peer_id());
@@ -110,6 +138,9 @@ fn banner(folder: &PeerFolder, peer: &Peer, viewer: Option<&Viewer>) {
         "Name:          {}",
         Profile::of(&folder.config().current()).label
     );
+    if let Some(hosting) = hosting {
+        println!("Rendezvous:    {}", hosting.shown);
+    }
     if let Some(viewer) = viewer {
         if let Some(public) = viewer.public_addr() {
             println!("Published on:  http://{public}/  (your site only)");
@@ -130,6 +161,8 @@ struct Peer {
     places: Places,
     data: Data,
     net: Net,
+    mq: Mq,
+    keys_file: PathBuf,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
     pictures: AvatarCache,
@@ -139,7 +172,7 @@ struct Peer {
 }
 
 impl Peer {
-    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<Self> {
+    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<(Self, goop_mq::Task)> {
         let identity = Identity::load(folder)?;
         let metrics = PrometheusBuilder::new().install_recorder().ok();
         let site_root = folder.resolve(&config.paths.site_root);
@@ -179,17 +212,24 @@ impl Peer {
         };
         let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
-        let net = Net::start(
-            net_config(folder, config, &identity),
-            router(
-                served.clone(),
-                data.clone(),
-                folder.config().clone(),
-                keys.clone(),
-            ),
-        )
-        .await?;
-        keys.connect(net.clone());
+        let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
+        let hints = keys.clone();
+        let (mq, sending) = Mq::new(Setup {
+            me: identity.peer_id,
+            own: own_identity(folder.config().clone(), avatar.clone()),
+            keys: read_keys(&keys_file, &identity)?,
+            hints: Arc::new(move |peer| hints.hint(peer)),
+            router: goop_mq::router::Router::new(),
+        });
+        let protocols = router(
+            served.clone(),
+            data.clone(),
+            folder.config().clone(),
+            keys.clone(),
+            mq.clone(),
+        );
+        let net = Net::start(net_config(folder, config, &identity), protocols).await?;
+        keys.connect(net.clone(), mq.clone());
         let peer = Self {
             config: folder.config().clone(),
             avatar,
@@ -200,13 +240,15 @@ impl Peer {
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
+            mq,
+            keys_file,
             keys,
             identity,
             metrics,
             changed: Arc::new(watch::channel(()).0),
         };
         peer.announce();
-        Ok(peer)
+        Ok((peer, sending))
     }
 
     fn viewer_context(
@@ -221,6 +263,7 @@ impl Peer {
             keypair: self.identity.keypair.clone(),
             config: self.config.clone(),
             net: self.net.clone(),
+            mq: self.mq.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
             data: self.data.clone(),
@@ -249,19 +292,50 @@ impl Peer {
     async fn upkeep(self, leave: CancellationToken) {
         let mut events = self.net.events();
         let mut changed = self.changed.subscribe();
+        let mut keys = self.mq.keys_changes();
+        let mut saved = self.mq.keys(KeyBook::changes);
         loop {
             tokio::select! {
-                () = leave.cancelled() => return,
+                () = leave.cancelled() => break,
+                told = keys.changed() => match told {
+                    Ok(()) => saved = self.save_keys(saved),
+                    Err(_) => break,
+                },
                 told = changed.changed() => match told {
                     Ok(()) => self.announce(),
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 event = events.recv() => match event {
-                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.visitor.forget(&row.id),
-                    Ok(PeerEvent::Gone(peer)) => self.visitor.forget(&peer),
+                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.gone(&row.id),
+                    Ok(PeerEvent::Gone(peer)) => self.gone(&peer),
                     Ok(PeerEvent::Changed(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
                 },
+            }
+        }
+        self.save_keys(saved);
+    }
+
+    /// Drops what was kept of a peer that left.
+    fn gone(&self, peer: &goop_identity::PeerId) {
+        self.visitor.forget(peer);
+        self.mq.forget_told(peer);
+    }
+
+    /// Writes the keys of others if there is something new, and says up to where that is done.
+    fn save_keys(&self, saved: u64) -> u64 {
+        let (changes, text) = self.mq.keys(|keys| {
+            let changes = keys.changes();
+            (changes, (changes != saved).then(|| keys.save()))
+        });
+        let Some(text) = text else {
+            return saved;
+        };
+        match files::replace(&self.keys_file, text.as_bytes(), Privacy::Secret) {
+            Ok(()) => changes,
+            Err(error) => {
+                tracing::warn!(%error, "the keys of other peers could not be saved; the next change tries again");
+                saved
             }
         }
     }
@@ -281,6 +355,43 @@ impl Peer {
             encryption_supported: self.identity.nacl.is_some(),
             version: VERSION.to_owned(),
         });
+    }
+}
+
+/// What others hear when they ask who this is.
+fn own_identity(config: ConfigStore, avatar: AvatarFile) -> goop_mq::Own {
+    Arc::new(move || {
+        let profile = Profile::of(&config.current());
+        let hash = avatar
+            .current()
+            .map(|avatar| avatar.hash.as_str().to_owned());
+        PeerIdentity {
+            content: profile.label,
+            email: profile.email,
+            avatar_hash: hash.unwrap_or_default(),
+            video_disabled: profile.video_disabled,
+            active_template: profile.active_template,
+            goop_client_version: VERSION.to_owned(),
+            ..PeerIdentity::default()
+        }
+    })
+}
+
+/// The keys of others that were known before.
+fn read_keys(path: &Path, identity: &Identity) -> anyhow::Result<KeyBook> {
+    let own = identity.nacl.clone();
+    match std::fs::read_to_string(path) {
+        Ok(text) => KeyBook::restore(own, &text).with_context(|| {
+            format!(
+                "{} is damaged. It says whose key is whose, so it was left alone: restore it from a backup, or remove it \
+                 and compare the keys of your friends anew",
+                path.display()
+            )
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(KeyBook::new(own)),
+        Err(error) => {
+            Err(error).with_context(|| format!("{} cannot be read", path.display()))
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! starts it and has [`LEAVE_WITHIN`]; the second ends the process at once.
 
 mod compose;
+mod hosting;
 mod introductions;
 mod logging;
 mod protocols;

@@ -8,8 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use goop_identity::config;
-use goop_identity::folder::{CONFIG_FILE, PeerFolder};
+use goop_identity::folder::PeerFolder;
 use goop_rendezvous::{Server, Settings};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -56,7 +55,7 @@ pub fn run_to_exit(dir: &Path) -> ExitCode {
 async fn run(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let folder = PeerFolder::open(dir)?;
-    let settings = settings(&folder)?;
+    let settings = Settings::read(&folder)?;
     let open_files = raise_open_files();
     let leave = leave_on_signal().context("signals cannot be received")?;
     let url = settings.own_url();
@@ -83,21 +82,6 @@ async fn run(dir: &Path) -> anyhow::Result<()> {
     };
     server.run(leave).await?;
     Ok(())
-}
-
-/// The settings, with the keys of `goop.json` that only a server knows.
-fn settings(folder: &PeerFolder) -> anyhow::Result<Settings> {
-    let path = folder.root().join(CONFIG_FILE);
-    let bytes =
-        std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let (_, document) = config::decode(&bytes)
-        .map_err(anyhow::Error::msg)
-        .with_context(|| format!("{} cannot be understood", path.display()))?;
-    Ok(Settings::of(
-        &folder.config().current(),
-        &document,
-        folder.root(),
-    )?)
 }
 
 /// Every connection is an open file: as many as the system lets this process have. How many that are.

@@ -1,8 +1,10 @@
 //! `goop2 backup` and `goop2 restore`: a whole peer folder in one zip file. The peer may run meanwhile.
+//!
+//! Databases are copied by SQLite, not as files: a file alone is not one moment's, and lacks what is in its log.
 
 use std::fs;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use goop_site::archive::{self, Writer};
@@ -90,11 +92,26 @@ fn write(dir: &Path, file: &Path, keys: Keys) -> Result<(), String> {
     let temporary = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
     let mut sink = BufWriter::new(temporary);
     let own = file.canonicalize().ok();
+    let databases = databases(dir);
     let mut writer = Writer::new(&mut sink);
     writer.bytes("goop.json", &config).map_err(cannot)?;
+    for database in &databases {
+        let copies = tempfile::tempdir_in(folder).map_err(cannot)?;
+        let copy = copies.path().join("copy.db");
+        copy_database(&dir.join(database), &copy).map_err(|error| {
+            format!(
+                "{} cannot be copied: {error}. A peer that starts repairs its database; then try again",
+                database.display()
+            )
+        })?;
+        let name: Vec<_> = database.iter().map(|part| part.to_string_lossy()).collect();
+        let copy = fs::File::open(&copy).map_err(cannot)?;
+        writer.file(&name.join("/"), copy).map_err(cannot)?;
+    }
     let skip = |path: &Path| {
         let is = |name: &str| path == Path::new(name);
         is("goop.json")
+            || databases.iter().any(|database| belongs(path, database))
             || LEFT_OUT.iter().any(|name| is(name))
             || keys == Keys::LeftOut && KEYS.iter().any(|name| is(name))
             || own
@@ -112,6 +129,51 @@ fn write(dir: &Path, file: &Path, keys: Keys) -> Result<(), String> {
         .persist_noclobber(file)
         .map(drop)
         .map_err(|error| cannot(error.error))
+}
+
+/// What every SQLite file begins with (sqlite.org/fileformat.html 1.3).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// The databases of this program in a peer folder. What a site holds of its own is content like any other.
+fn databases(dir: &Path) -> Vec<PathBuf> {
+    let below = ["", "data"].into_iter().flat_map(|below| {
+        let entries = fs::read_dir(dir.join(below))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries.map(move |entry| Path::new(below).join(entry.file_name()))
+    });
+    let is_database = |path: &PathBuf| {
+        let mut magic = [0; 16];
+        path.extension().is_some_and(|extension| extension == "db")
+            && fs::symlink_metadata(dir.join(path)).is_ok_and(|found| found.is_file())
+            && fs::File::open(dir.join(path))
+                .and_then(|mut file| file.read_exact(&mut magic))
+                .is_ok_and(|()| magic == *MAGIC)
+    };
+    let mut databases: Vec<_> = below.filter(is_database).collect();
+    databases.sort();
+    databases
+}
+
+/// Whether a file is this database, or one that SQLite keeps beside it.
+fn belongs(path: &Path, database: &Path) -> bool {
+    let (path, database) = (path.as_os_str(), database.as_os_str());
+    ["", "-wal", "-shm", "-journal"].iter().any(|suffix| {
+        let mut name = database.to_owned();
+        name.push(suffix);
+        name == path
+    })
+}
+
+fn copy_database(from: &Path, to: &Path) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime
+        .block_on(goop_data::copy(from, to))
+        .map_err(|error| error.to_string())
 }
 
 fn without_secrets(config: &[u8]) -> serde_json::Result<Vec<u8>> {
@@ -233,5 +295,43 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = write(dir.path(), &dir.path().join("b.zip"), Keys::LeftOut).unwrap_err();
         assert!(error.contains("is no peer folder"), "{error}");
+    }
+
+    #[test]
+    fn what_a_running_peer_wrote_to_its_database_is_in_the_backup() {
+        use goop_data::{Caller, Data, Database, Find, schema::Schema};
+        let dir = folder();
+        let (peer, file, new) = (
+            dir.path().join("peer"),
+            dir.path().join("b.zip"),
+            dir.path().join("new"),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let owner = Caller::owner("12D3KooWowner", "");
+        let books: Schema = serde_json::from_value(serde_json::json!({
+            "name": "books",
+            "columns": [{"name": "isbn", "type": "text", "key": true}],
+        }))
+        .unwrap();
+        let running = runtime.block_on(async {
+            let data = Data::new(Database::open(&peer).await.unwrap());
+            data.create_typed(&owner, &books).await.unwrap();
+            let row = serde_json::json!({"isbn": "1"}).as_object().cloned();
+            data.insert(&owner, "books", row.unwrap()).await.unwrap();
+            data
+        });
+        assert!(peer.join("data.db-wal").metadata().unwrap().len() > 0);
+        write(&peer, &file, Keys::LeftOut).unwrap();
+        archive::restore(fs::File::open(&file).unwrap(), &new).unwrap();
+        assert!(!new.join("data.db-wal").exists());
+        runtime.block_on(async {
+            let data = Data::new(Database::open(&new).await.unwrap());
+            let found = data.find(&owner, &Find::all("books")).await.unwrap();
+            assert_eq!(found.whole().await.unwrap().value[0]["isbn"], "1");
+            running.database().close().await;
+        });
     }
 }

@@ -108,6 +108,7 @@ pub struct Data {
     pub(crate) database: Database,
     roles: Arc<dyn Roles>,
     pub(crate) scripts: Arc<dyn Scripts>,
+    pub(crate) graphql: Arc<crate::graphql::Schemas>,
 }
 
 impl std::fmt::Debug for Data {
@@ -169,6 +170,7 @@ impl Data {
             database,
             roles: Arc::new(NoGroups),
             scripts: Arc::new(NoScripts),
+            graphql: Arc::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `/api/data/*`: the owner's own front (viewer-api.md 9), whose answers differ in small things from the protocol's.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::DataError;
@@ -9,7 +11,11 @@ use crate::execute::need;
 use crate::ident::quoted;
 use crate::request::{Op, Request, folded};
 use crate::schema::{Access, Column, Permissions, Schema};
+use crate::store::WRITE_DEADLINE;
 use crate::tables::{ColumnDef, owner_only};
+
+/// Most rows of `insert-many`.
+pub const MAX_MANY: usize = 10_000;
 
 /// What is posted.
 struct Body(Map<String, Json>);
@@ -82,6 +88,19 @@ impl Data {
             "tables" => return Ok(self.tables_with_mode(caller).into()),
             "orm-schema" => return Ok(self.schemas(caller).into()),
             "schemas" => return self.schema_files(caller).await.map(Answer::from),
+            "insert-many" => {
+                return self
+                    .direct_insert_many(caller, body)
+                    .await
+                    .map(Answer::from);
+            }
+            "console" => {
+                let (sql, args) = (body.text("sql")?, body.get::<Vec<Json>>("args")?);
+                return self
+                    .console_page(caller, &sql, &args)
+                    .await
+                    .map(Answer::from);
+            }
             _ => {}
         }
         let op = match suffix {
@@ -125,6 +144,28 @@ impl Data {
         self.execute(caller, &request).await
     }
 
+    /// Adds rows as one change: what a spreadsheet or a file gives.
+    async fn direct_insert_many(&self, caller: &Caller, body: &Body) -> Result<Json, DataError> {
+        let (table, rows) = (
+            body.text("table")?,
+            body.get::<Vec<Map<String, Json>>>("rows")?,
+        );
+        need(&table, "table name required")?;
+        if rows.is_empty() || rows.len() > MAX_MANY {
+            return Err(DataError::BadRequest(format!(
+                "1 to {MAX_MANY} rows are added at once"
+            )));
+        }
+        let mut rows = rows.into_iter();
+        let next = move || Ok(rows.next());
+        let done = self
+            .insert_all(caller, &table, next, WRITE_DEADLINE)
+            .await?;
+        Ok(
+            json!({"status": "inserted", "count": done.rows, "first": done.first, "last": done.last}),
+        )
+    }
+
     async fn direct_tables(
         &self,
         caller: &Caller,
@@ -164,6 +205,11 @@ impl Data {
                 return Ok(json!({"policy": policy, "status": "updated"}));
             }
             "export-schema" => return Ok(self.export_schema(caller, &table)?.to_json()),
+            "rights" => {
+                let access: Option<Access> = body.get("access")?;
+                let roles: Option<BTreeMap<String, Permissions>> = body.get("roles")?;
+                return self.rights(caller, &table, access, roles);
+            }
             _ => {}
         }
         Err(unknown())
@@ -246,7 +292,7 @@ impl Data {
                 Ok(json!({"access": access, "status": "updated"}))
             }
             "set-roles" => {
-                let roles: std::collections::BTreeMap<String, Permissions> = body.get("roles")?;
+                let roles: BTreeMap<String, Permissions> = body.get("roles")?;
                 self.set_roles(caller, &name, roles.clone()).await?;
                 Ok(json!({"roles": roles, "status": "updated"}))
             }

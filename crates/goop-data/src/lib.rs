@@ -7,6 +7,8 @@
 //! | [`access`] | who may do what, in one function |
 //! | [`query`] | foreign texts made into statements of ours |
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
+//! | [`graphql`] | tables in context, asked in GraphQL |
+//! | [`transform`] | rows of a table, a file or the web made into rows of another shape |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
 //! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
 //! | [`tool`] | a database from outside its peer |
@@ -23,6 +25,7 @@ mod direct;
 mod dump;
 mod error;
 mod execute;
+pub mod graphql;
 mod guard;
 pub mod ident;
 mod incoming;
@@ -34,17 +37,20 @@ pub mod protocol;
 pub mod query;
 mod reading;
 mod request;
+mod rights;
 pub mod schema;
 mod schema_files;
 mod split;
 mod store;
 mod tables;
 pub mod tool;
+pub mod transform;
 pub mod value;
 mod writing;
 
 pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
+pub use direct::MAX_MANY;
 pub use dump::{Dump, DumpedTable};
 pub use error::DataError;
 pub use incoming::{BroughtIn, Incoming, MANIFEST, SCRIPT, Told};
@@ -53,7 +59,7 @@ pub use request::{ColumnField, Op, Request};
 pub use split::Splitter;
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
-    Rows, Salvaged, Table, TableKind,
+    Rows, Salvaged, Table, TableKind, copy,
 };
 pub use tables::ColumnDef;
 pub use value::{Form, Value};

@@ -1,5 +1,7 @@
 //! Operations that read (storage.md 8 and 9).
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::DataError;
@@ -15,6 +17,14 @@ use crate::value::{Form, Value};
 
 /// Longest statement of the console, in bytes.
 pub const MAX_CONSOLE: usize = 64 * 1024;
+
+/// What one statement of the console's page may get.
+const CONSOLE_PAGE: Limits = Limits {
+    rows: 1_000,
+    bytes: 4 * 1024 * 1024,
+    time: Duration::from_secs(60),
+    whole: true,
+};
 
 /// What is asked of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -110,7 +120,7 @@ impl Data {
         .await
     }
 
-    fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
+    pub(crate) fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
         let reach = self.reach(caller, &find.table, Operation::Read)?;
         let args = values(&find.args)?;
         let question = Question {
@@ -283,6 +293,30 @@ impl Data {
             outputs: Vec::new(),
         };
         self.database.foreign_rows(statement, scope, limits).await
+    }
+
+    /// The first rows of a whole statement, as a page shows them: `{"columns","rows","more"}`, rows as lists of values.
+    ///
+    /// # Errors
+    /// As [`Data::console`].
+    pub async fn console_page(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        args: &[Json],
+    ) -> Result<Json, DataError> {
+        if sql.trim().is_empty() {
+            return Err(DataError::Required("statement required"));
+        }
+        let mut found = self.console(caller, sql, args, CONSOLE_PAGE).await?;
+        let (mut columns, mut rows) = (Vec::new(), Vec::new());
+        while let Some(row) = found.next().await? {
+            if rows.is_empty() {
+                columns = row.names().map(str::to_owned).collect();
+            }
+            rows.push(Json::Array(row.to_values(Form::Rows)));
+        }
+        Ok(json!({"columns": columns, "rows": rows, "more": found.more()}))
     }
 
     /// A plain name must name a column: quoted, SQLite would take it for a text.

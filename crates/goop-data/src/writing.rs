@@ -59,6 +59,14 @@ struct Fresh {
     counters: Vec<String>,
 }
 
+/// Rows that were added as one change; the `_id`s of those that named none follow each other.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inserted {
+    pub(crate) rows: u64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
 /// The affected rows, in the forms of the answers.
 fn affected(count: u64) -> Json {
     json!({"affected": count})
@@ -121,6 +129,42 @@ impl Data {
         self.database
             .write(job, move |connection| {
                 Box::pin(async move { put(connection, fresh).await })
+            })
+            .await
+    }
+
+    /// Adds rows as one change, and answers how many. `next` gives them one by one while the change is made, so it must
+    /// not wait for anybody.
+    ///
+    /// # Errors
+    /// As [`Data::insert`], or what `next` says; then none of them is there.
+    pub(crate) async fn insert_all(
+        &self,
+        caller: &Caller,
+        table: &str,
+        mut next: impl FnMut() -> Result<Option<Row>, DataError> + Send + 'static,
+        within: Duration,
+    ) -> Result<Inserted, DataError> {
+        let reach = self.reach(caller, table, Operation::Insert)?;
+        Self::writable(&reach, table)?;
+        let (caller, name) = (caller.clone(), table.to_owned());
+        self.database
+            .write(Job::Alone(within), move |connection| {
+                Box::pin(async move {
+                    let table = Self::writable(&reach, &name)?;
+                    let mut counted = Counted::default();
+                    let mut done = Inserted::default();
+                    while let Some(row) = next()? {
+                        let fresh = Self::fresh(&caller, table, row);
+                        let fresh = counted.count(connection, fresh?).await?;
+                        done.last = put(connection, fresh).await?;
+                        if done.rows == 0 {
+                            done.first = done.last;
+                        }
+                        done.rows += 1;
+                    }
+                    Ok(done)
+                })
             })
             .await
     }
@@ -352,17 +396,64 @@ async fn execute(
     Ok(done.rows_affected())
 }
 
+/// The last numbers of counting columns, so that many rows do not look for them one by one.
+#[derive(Default)]
+struct Counted {
+    last: std::collections::HashMap<String, i64>,
+}
+
+impl Counted {
+    async fn count(
+        &mut self,
+        connection: &mut SqliteConnection,
+        mut fresh: Fresh,
+    ) -> Result<Fresh, DataError> {
+        for (name, value) in &fresh.columns {
+            if let (Some(last), Value::Integer(given)) = (self.last.get_mut(name), value) {
+                *last = (*last).max(*given);
+            }
+        }
+        for counter in std::mem::take(&mut fresh.counters) {
+            let number = match self.last.get(&counter) {
+                Some(last) => last
+                    .checked_add(1)
+                    .ok_or_else(|| DataError::invalid(format!("column {counter} is full")))?,
+                None => match next_number(connection, &fresh.table, &counter).await? {
+                    Value::Integer(number) => number,
+                    other => {
+                        fresh.columns.push((counter, other));
+                        continue;
+                    }
+                },
+            };
+            self.last.insert(counter.clone(), number);
+            fresh.columns.push((counter, Value::Integer(number)));
+        }
+        Ok(fresh)
+    }
+}
+
+async fn next_number(
+    connection: &mut SqliteConnection,
+    table: &str,
+    counter: &str,
+) -> Result<Value, DataError> {
+    let text = format!(
+        "SELECT coalesce(max({}), 0) + 1 FROM {}",
+        quoted(counter),
+        quoted(table)
+    );
+    let row = sqlx::query(AssertSqlSafe(text))
+        .fetch_one(connection)
+        .await?;
+    Value::of_row(&row, 0)
+}
+
 async fn put(connection: &mut SqliteConnection, mut fresh: Fresh) -> Result<i64, DataError> {
     let table = quoted(&fresh.table);
     for counter in std::mem::take(&mut fresh.counters) {
-        let text = format!(
-            "SELECT coalesce(max({}), 0) + 1 FROM {table}",
-            quoted(&counter)
-        );
-        let row = sqlx::query(AssertSqlSafe(text))
-            .fetch_one(&mut *connection)
-            .await?;
-        fresh.columns.push((counter, Value::of_row(&row, 0)?));
+        let number = next_number(connection, &fresh.table, &counter).await?;
+        fresh.columns.push((counter, number));
     }
     let names: Vec<String> = fresh.columns.iter().map(|(name, _)| quoted(name)).collect();
     let marks = vec!["?"; names.len()].join(", ");

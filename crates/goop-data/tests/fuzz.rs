@@ -5,12 +5,14 @@ mod support;
 
 use std::panic::AssertUnwindSafe;
 
-use goop_data::protocol::{self, NoKeys};
+use goop_data::protocol;
 use goop_data::query::{Question, Source, SourceColumn, select};
 use goop_data::schema::Schema;
 use goop_data::{Data, Find, Request, Value, moment};
+use goop_identity::seal::NoKeys;
 use serde_json::{Value as Json, json};
-use support::{actor, fresh, object, owner};
+use support::actors::actor;
+use support::{fresh, object, owner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 
@@ -254,6 +256,147 @@ fn fuzz_condition() {
                     !text.contains("not authorized") && !text.contains("prohibited"),
                     "{find:?}: {text}"
                 );
+            }
+        });
+}
+
+/// A GraphQL document: an answer with data or errors, and nothing changed by a query.
+#[test]
+fn fuzz_graphql() {
+    use goop_data::graphql::{Query, preview};
+    let runtime = runtime();
+    let (_folder, data) = runtime.block_on(site());
+    runtime
+        .block_on(data.set_context(&owner(), "books", true))
+        .unwrap();
+    let data = AssertUnwindSafe(data);
+    let words = [
+        "query",
+        "mutation",
+        "fragment",
+        "on",
+        "books",
+        "books_by_pk",
+        "insert_books",
+        "{",
+        "{",
+        "}",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        ":",
+        "...",
+        "f",
+        "where",
+        "order_by",
+        "limit",
+        "title",
+        "title_eq",
+        "pages_gt",
+        "_id",
+        "asc",
+        "1",
+        "-1",
+        "1.5",
+        "\"a\"",
+        "\"\"\"",
+        "$v",
+        "Int",
+        "!",
+        "=",
+        "@include",
+        "if",
+        "true",
+        "null",
+        "__schema",
+        "types",
+        "fields",
+        "name",
+        "__typename",
+        "# x\n",
+        "object",
+        "\\",
+        "\u{0}",
+        "🦆",
+    ];
+    bolero::check!()
+        .with_iterations(500)
+        .for_each(|bytes: &[u8]| {
+            let words: Vec<&str> = bytes
+                .iter()
+                .map(|byte| words[usize::from(*byte) % words.len()])
+                .collect();
+            let texts = [words.join(" "), String::from_utf8_lossy(bytes).into_owned()];
+            for text in texts {
+                let query = Query::new(text).with(json!({"v": 1}));
+                let answer = runtime.block_on(data.graphql(&owner(), &query));
+                assert!(
+                    answer["data"].is_object() || answer["errors"].is_array(),
+                    "{answer}"
+                );
+            }
+            let _ = Query::from_json(bytes);
+            let _ = preview(bytes);
+        });
+}
+
+/// A transformation, its functions, and the files it reads.
+#[test]
+fn fuzz_transformation() {
+    use futures_util::future::{BoxFuture, FutureExt};
+    use goop_data::transform::{FUNCTIONS, Fetch, Fetched, Transformation};
+    struct NoWeb;
+    impl Fetch for NoWeb {
+        fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Fetched, String>> {
+            async { Err("no web".to_owned()) }.boxed()
+        }
+    }
+    let runtime = runtime();
+    let (folder, data) = runtime.block_on(site());
+    std::fs::create_dir_all(folder.path().join("site")).unwrap();
+    let path = folder.path().join("site/rows");
+    let data = AssertUnwindSafe(data);
+    bolero::check!()
+        .with_iterations(300)
+        .for_each(|bytes: &[u8]| {
+            if let Ok(read) = Transformation::from_json(bytes) {
+                let _ = read.validate();
+            }
+            let text = String::from_utf8_lossy(bytes);
+            let args: Vec<Json> = bytes
+                .iter()
+                .take(3)
+                .map(|byte| match byte % 5 {
+                    0 => json!(null),
+                    1 => json!(i64::from(*byte) - 128),
+                    2 => json!(f64::from(*byte) * 1e300),
+                    3 => json!(text),
+                    _ => json!([text]),
+                })
+                .collect();
+            let row = object(json!({"a": text, "b": args.first(), "c": args.last()}));
+            for function in FUNCTIONS {
+                let step: Transformation = serde_json::from_value(json!({"name": "x", "fields": [
+                    {"target": "t", "sources": ["a"], "transform": function, "args": args},
+                    {"target": "u", "sources": ["b", "c", "d"], "transform": function},
+                ]}))
+                .unwrap();
+                let _ = step.apply(&row);
+            }
+            std::fs::write(&path, bytes).unwrap();
+            for kind in ["csv", "json"] {
+                let step: Transformation = serde_json::from_value(json!({
+                    "name": "x", "source": {"type": kind, "path": "site/rows"},
+                    "fields": [{"target": "t", "sources": ["a"]}],
+                }))
+                .unwrap();
+                let seen =
+                    runtime.block_on(data.preview_transformation(&owner(), &step, 5, &NoWeb));
+                if let Ok(rows) = seen {
+                    assert!(rows.len() <= 5);
+                }
             }
         });
 }

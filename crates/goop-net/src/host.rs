@@ -4,6 +4,7 @@
 
 mod addresses;
 mod dialling;
+mod doubt;
 mod events;
 mod mapping;
 mod probing;
@@ -17,7 +18,7 @@ mod swarm;
 mod tests;
 mod websocket;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -51,6 +52,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 use goop_identity::presence::PresenceMessage;
 
 use addresses::Candidates;
+use doubt::Doubts;
 use mapping::Mapping;
 use punching::Punching;
 use routes::View;
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Heard(Box<PresenceMessage>),
     /// It was agreed to dial a peer at these addresses now.
     Punch(PeerId, Vec<Multiaddr>),
+    /// The network around us changed.
+    NetworkChanged,
     /// Answered when everything before it is done and shown.
     Sync(oneshot::Sender<()>),
     Shutdown,
@@ -140,10 +144,7 @@ pub(crate) struct Host {
     probing: JoinSet<(PeerId, bool)>,
     /// Who waits for a probe.
     curious: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    /// Older connections of peers that made a new one, being asked whether they still work.
-    doubted: JoinSet<(ConnectionId, bool)>,
-    /// Connections that missed a ping.
-    silent: HashSet<ConnectionId>,
+    doubts: Doubts,
     saving: Saving,
     relay: RelayPlan,
     reserving: JoinSet<relaying::Answer>,
@@ -165,6 +166,8 @@ pub(crate) struct Host {
     own_record: watch::Sender<Option<PresenceMessage>>,
     /// Where we listen, as far as others can do something with it.
     own_addrs: Vec<Multiaddr>,
+    /// There were such addresses before.
+    was_somewhere: bool,
     /// What others are told about where we are.
     published: Vec<Multiaddr>,
     listening: watch::Sender<Vec<Multiaddr>>,
@@ -266,8 +269,7 @@ impl Host {
             probes: Probes::default(),
             probing: JoinSet::new(),
             curious: HashMap::new(),
-            doubted: JoinSet::new(),
-            silent: HashSet::new(),
+            doubts: Doubts::default(),
             saving: Saving::new(directory),
             relay: RelayPlan::new(reach, now),
             reserving: JoinSet::new(),
@@ -284,6 +286,7 @@ impl Host {
             looking: None,
             own_record,
             own_addrs: Vec::new(),
+            was_somewhere: false,
             published: Vec::new(),
             listening,
             rows,
@@ -337,7 +340,7 @@ impl Host {
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
                 Some(answered) = self.reserving.join_next() => self.on_reserve_task(answered),
                 Some(agreed) = self.punching.next() => self.on_agreed(agreed),
-                Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
+                Some(doubt) = self.doubts.next() => self.on_doubt(doubt),
                 () = self.saving.finished() => {}
                 Some(answered) = self.mapping.next() => self.on_mapping(answered),
                 () = &mut sleep => self.tick(Instant::now()),
@@ -423,6 +426,7 @@ impl Host {
             }
             Command::Heard(message) => self.on_rendezvous(*message),
             Command::Punch(peer, addrs) => self.punch(peer, addrs, false),
+            Command::NetworkChanged => self.moved(now),
             Command::Sync(reply) => {
                 self.show();
                 let _ = reply.send(());
@@ -522,7 +526,7 @@ impl Host {
             let _ = reply.send(Err(OpenError::Closed));
         }
         self.probing.shutdown().await;
-        self.doubted.shutdown().await;
+        self.doubts.shutdown().await;
         self.reserving.shutdown().await;
         self.punching.shutdown().await;
         let begun = tokio::time::Instant::now();

@@ -217,6 +217,13 @@ impl Links {
         Some(link.outbound)
     }
 
+    /// One connection.
+    pub(crate) fn link(&self, peer: &PeerId, id: ConnectionId) -> Option<Link> {
+        let peers = self.read();
+        let links = &peers.get(peer)?.links;
+        links.iter().find(|link| link.id == id).cloned()
+    }
+
     /// Where a peer is that is connected without a relay.
     pub(crate) fn direct_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
         let peers = self.read();

@@ -281,6 +281,12 @@ impl Net {
         self.send(Command::AddAddrs(peer, addrs)).await;
     }
 
+    /// The network around us changed in a way that our addresses do not show, a machine that slept for example. Every
+    /// connection is asked for a sign of life, and those without are closed. A change of our addresses needs no call.
+    pub async fn network_changed(&self) {
+        self.send(Command::NetworkChanged).await;
+    }
+
     /// How long offline peers are listed from now on (`viewer.peer_offline_grace_min`).
     pub async fn set_grace(&self, grace: Duration) {
         self.send(Command::Grace(grace)).await;

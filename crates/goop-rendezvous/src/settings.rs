@@ -3,10 +3,12 @@
 //! Keys that only this program knows stand in `presence` beside the others; the Go program ignores them, and loses them
 //! when it saves.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use goop_identity::config::Config;
+use goop_identity::config::{self, Config};
+use goop_identity::folder::{CONFIG_FILE, PeerFolder};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use url::Url;
@@ -14,16 +16,27 @@ use url::Url;
 /// Most networks in `presence.trusted_proxies`.
 const MAX_PROXIES: usize = 64;
 
-/// A setting that makes no sense; the text names it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("presence.{key} {problem}")]
-pub struct SettingsError {
-    key: &'static str,
-    problem: String,
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A setting makes no sense.
+    #[error("presence.{key} {problem}")]
+    Wrong {
+        /// Which, in `presence`.
+        key: &'static str,
+        /// What it must be.
+        problem: String,
+    },
+    /// `goop.json` cannot be read.
+    #[error("{CONFIG_FILE} cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// `goop.json` is no configuration.
+    #[error("{CONFIG_FILE} cannot be understood: {0}")]
+    Broken(String),
 }
 
 fn wrong(key: &'static str, problem: impl Into<String>) -> SettingsError {
-    SettingsError {
+    SettingsError::Wrong {
         key,
         problem: problem.into(),
     }
@@ -127,6 +140,16 @@ impl Default for RelayLimits {
 }
 
 impl Settings {
+    /// The settings of a folder, with the keys of `goop.json` that only we know.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a key makes no sense.
+    pub fn read(folder: &PeerFolder) -> Result<Self, SettingsError> {
+        let bytes = std::fs::read(folder.root().join(CONFIG_FILE))?;
+        let (config, document) = config::decode(&bytes).map_err(SettingsError::Broken)?;
+        Self::of(&config, &document, folder.root())
+    }
+
     /// The settings in the configuration of the folder `root`. `document` is the same file with the keys that only we
     /// know.
     ///
@@ -177,6 +200,18 @@ impl Settings {
             None => format!("http://{}", self.listen),
         }
     }
+}
+
+/// Where a server that listens there is asked from its own machine: the address it is bound to, or loopback for all of
+/// them.
+#[must_use]
+pub fn local_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 fn external(text: &str) -> Result<Url, SettingsError> {
@@ -289,6 +324,18 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected, "{presence}");
+    }
+
+    #[test]
+    fn an_own_server_is_asked_where_it_listens() {
+        for (listen, url) in [
+            ("0.0.0.0:8787", "http://127.0.0.1:8787"),
+            ("192.0.2.7:80", "http://192.0.2.7:80"),
+            ("[::]:8787", "http://[::1]:8787"),
+            ("[2001:db8::7]:8787", "http://[2001:db8::7]:8787"),
+        ] {
+            assert_eq!(local_url(listen.parse().expect(listen)), url);
+        }
     }
 
     #[test]

@@ -8,23 +8,27 @@ mod document;
 mod files;
 mod folders;
 mod forms;
+mod graphql;
 mod import;
 mod kept;
+mod keys;
 mod live;
 mod logs;
+mod mq;
 mod open;
 mod peers;
 mod services;
 mod settings;
 mod settings_form;
+mod transformations;
 mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -38,11 +42,14 @@ pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
 pub(crate) use import::Importing;
-pub(crate) use live::stream as live_stream;
+pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
+pub(crate) use transformations::Runs;
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
+/// Largest message to a peer, with its address.
+const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -102,11 +109,33 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(forms::form_rename))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
+        .routes(routes!(live::group_events))
+        .routes(routes!(mq::ack))
+        .routes(routes!(keys::key, keys::say))
+        .routes(routes!(mq::broadcast))
+        .routes(routes!(graphql::run))
+        .routes(routes!(graphql::rebuild))
+        .routes(routes!(graphql::preview))
+        .routes(routes!(graphql::status))
+        .routes(routes!(graphql::sdl))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
+    let messages = OpenApiRouter::new().routes(routes!(mq::send));
+    let transformations = OpenApiRouter::new()
+        .routes(routes!(transformations::list))
+        .routes(routes!(transformations::transforms))
+        .routes(routes!(transformations::get))
+        .routes(routes!(transformations::save))
+        .routes(routes!(transformations::delete))
+        .routes(routes!(transformations::preview))
+        .routes(routes!(transformations::execute))
+        .routes(routes!(transformations::progress))
+        .routes(routes!(transformations::cancel))
+        .routes(routes!(transformations::file_exists))
+        .routes(routes!(transformations::source_fields));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
         .routes(routes!(import::progress, import::import));
@@ -114,7 +143,9 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
+        .merge(limited(transformations, transformations::MAX_BODY))
         .merge(limited(data::own_routes(), data::MAX_OWN))
         .merge(limited(data::page_routes(), data::MAX_PAGE))
 }
@@ -149,10 +180,8 @@ fn size(bytes: usize) -> String {
 
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    let (router, _) = routes().split_for_parts();
     router
-        .layer(Extension(document::Text(document)))
         .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))

@@ -6,12 +6,11 @@
 //! | [`session`] | how the owner proves to be the owner |
 //! | [`Viewer`] | the server: bind, run, shut down |
 //! | [`logs`] | the ring behind the Logs page |
-//! | [`events`] | the log of live events and its listeners |
 
 mod api;
 mod assets;
 pub mod caller;
-pub mod events;
+mod events;
 pub mod logs;
 mod outgoing;
 mod reply;
@@ -70,6 +69,8 @@ pub struct Context {
     pub config: ConfigStore,
     /// The network.
     pub net: Net,
+    /// The message bus; its log is what pages follow.
+    pub mq: goop_mq::Mq,
     /// The own site.
     pub site: Site,
     /// The own site, to be changed.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{Host, Lab, wait};
 
@@ -47,13 +47,15 @@ impl Answer {
 impl Peer {
     /// A folder with a name and a front page, not running yet.
     pub(crate) fn new(lab: &Lab, host: &Host, name: &str) -> Result<Self> {
+        Self::with(lab, host, name, &json!({}))
+    }
+
+    /// The same with settings of `presence`.
+    pub(crate) fn with(lab: &Lab, host: &Host, name: &str, presence: &Value) -> Result<Self> {
         let dir = lab.folder().join(name);
         fs::create_dir_all(dir.join("site"))?;
-        let label = serde_json::to_string(name)?;
-        fs::write(
-            dir.join("goop.json"),
-            format!("{{\"profile\":{{\"label\":{label}}}}}"),
-        )?;
+        let config = json!({"profile": {"label": name}, "presence": presence});
+        fs::write(dir.join("goop.json"), config.to_string())?;
         fs::write(
             dir.join("site/index.html"),
             format!("<!doctype html><title>{name}</title><h1>Hello from {name}</h1>"),

@@ -5,12 +5,15 @@ mod data;
 mod exposure;
 mod keeping;
 mod lan;
+mod messages;
 mod nat_kinds;
 mod nat_matrix;
 mod net;
 mod only_text;
 mod pages;
 mod pictures;
+mod proxied;
+mod recovery;
 mod three_tabs;
 
 use anyhow::Result;
@@ -42,6 +45,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             lan::favorites_survive,
         ),
         scenario("a name change is heard at once", Kind::Lan, lan::rename),
+        scenario(
+            "messages reach every page, sealed and in order",
+            Kind::Lan,
+            messages::between_peers,
+        ),
         scenario(
             "a second signal ends at once",
             Kind::Lan,
@@ -121,6 +129,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("an interface comes and goes", Kind::Net, net::cable),
         scenario("no network at all", Kind::Net, net::lonely),
         scenario("IPv6 only", Kind::Net, net::only_v6),
+        scenario(
+            "a peer is the rendezvous server, too",
+            Kind::Net,
+            net::hosting,
+        ),
         scenario("NAT kinds: none", Kind::Net, nat_kinds::no_nat),
         scenario("NAT kinds: open", Kind::Net, nat_kinds::open),
         scenario(
@@ -162,6 +175,31 @@ pub(crate) fn all() -> Vec<Scenario> {
             "the server's address may be entered while the peer runs",
             Kind::Net,
             nat_matrix::entered_later,
+        ),
+        scenario(
+            "the rendezvous server is killed and started again",
+            Kind::Net,
+            recovery::server_killed,
+        ),
+        scenario(
+            "one of two rendezvous servers is killed",
+            Kind::Net,
+            recovery::one_of_two,
+        ),
+        scenario(
+            "a line to the internet goes down and up",
+            Kind::Net,
+            recovery::line,
+        ),
+        scenario(
+            "a rendezvous server behind nginx",
+            Kind::Net,
+            proxied::nginx,
+        ),
+        scenario(
+            "a rendezvous server behind Caddy",
+            Kind::Net,
+            proxied::caddy,
         ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),

@@ -271,25 +271,32 @@ async fn copy_rows(
     }
 }
 
+/// Writes a copy of a database file to a new file while its owner goes on writing. The copy is one moment's, with what
+/// still stands in the write-ahead log.
+///
+/// # Errors
+/// The database cannot be read, or the new file is there already or cannot be written.
+pub async fn copy(database: &Path, to: &Path) -> Result<(), DataError> {
+    let to = to
+        .to_str()
+        .ok_or_else(|| DataError::invalid("the path of the copy is not UTF-8"))?
+        .to_owned();
+    let mut connection = SqliteConnection::connect_with(&super::options(database)).await?;
+    let copied = sqlx::query("VACUUM INTO ?")
+        .bind(to)
+        .execute(&mut connection)
+        .await;
+    let _ = connection.close().await;
+    copied?;
+    Ok(())
+}
+
 impl Database {
-    /// Writes a copy of the whole database to a new file while everything goes on. The copy is one moment's.
+    /// Writes a copy of the whole database to a new file while everything goes on, as [`copy`] does.
     ///
     /// # Errors
     /// The file is there already or cannot be written.
     pub async fn backup(&self, to: &Path) -> Result<(), DataError> {
-        let to = to
-            .to_str()
-            .ok_or_else(|| DataError::invalid("the path of the copy is not UTF-8"))?
-            .to_owned();
-        let mut connection =
-            SqliteConnection::connect_with(&super::options(&self.folder().join(super::FILE)))
-                .await?;
-        let copied = sqlx::query("VACUUM INTO ?")
-            .bind(to)
-            .execute(&mut connection)
-            .await;
-        let _ = connection.close().await;
-        copied?;
-        Ok(())
+        copy(&self.folder().join(super::FILE), to).await
     }
 }

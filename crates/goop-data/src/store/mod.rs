@@ -23,7 +23,7 @@ use crate::query::Statement;
 
 pub(crate) use catalog::GROUPS_VIEW;
 pub use catalog::{Catalog, ColumnInfo, Table, TableKind};
-pub use health::{Health, Salvaged};
+pub use health::{Health, Salvaged, copy};
 pub use rows::{Limits, Row, Rows};
 pub(crate) use writer::Job;
 

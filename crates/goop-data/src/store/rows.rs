@@ -97,6 +97,21 @@ impl Row {
         )
     }
 
+    /// Names of its columns, in the order they were asked for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.shape.outputs.iter().map(|output| output.name.as_str())
+    }
+
+    /// As a list, in the order its columns were asked for.
+    #[must_use]
+    pub fn to_values(&self, form: Form) -> Vec<Json> {
+        let outputs = self.shape.outputs.iter();
+        let values = self.values.iter().zip(outputs);
+        values
+            .map(|(value, output)| value.to_json(form, output.date))
+            .collect()
+    }
+
     /// Its first value alone.
     #[must_use]
     pub fn first_to_json(&self, form: Form) -> Json {
@@ -107,7 +122,7 @@ impl Row {
     }
 
     /// Bytes it takes up, about.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.values.iter().map(|value| value.weight() + 16).sum()
     }
 }

@@ -55,13 +55,11 @@ impl Host {
         if let Some(mdns) = &self.mdns {
             mdns.set_addrs(own.clone());
         }
-        let moved = !self.own_addrs.is_empty();
         self.own_addrs = own;
-        if moved {
-            let now = Instant::now();
-            self.mapping.verify(now);
-            self.relay.verify(now);
-            self.settle_relay(now);
+        // Without any address nothing can be found out; the next one brings us back here.
+        let is_somewhere = !self.own_addrs.is_empty();
+        if is_somewhere && std::mem::replace(&mut self.was_somewhere, true) {
+            self.moved(Instant::now());
         }
         self.refresh_published();
     }

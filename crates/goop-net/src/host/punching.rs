@@ -187,13 +187,30 @@ impl Host {
             metrics::counter!("goop_net_punched").increment(1);
         }
         let began = self.punching.begun.contains_key(&peer);
-        if punched && began && !self.links.other_direct(&peer, connection).is_empty() {
-            self.swarm.close_connection(connection);
-            return;
+        let others = self.links.other_direct(&peer, connection);
+        if punched && began && !others.is_empty() {
+            self.close_surplus(&peer, connection, others);
         }
         if !self.links.relayed(&peer).is_empty() {
             self.watch_circuits(peer);
         }
+    }
+
+    fn close_surplus(&mut self, peer: &PeerId, new: ConnectionId, others: Vec<Link>) {
+        let new_one = self.links.link(peer, new);
+        if !new_one.is_some_and(|link| is_better(&link, &others)) {
+            self.swarm.close_connection(new);
+            return;
+        }
+        for other in others {
+            self.swarm.close_connection(other.id);
+        }
+    }
+
+    /// The last direct connection ended. Where a circuit is left, a hole is punched anew through it.
+    pub(super) fn direct_is_lost(&mut self, peer: PeerId) {
+        self.punching.begun.remove(&peer);
+        self.consider_punching(peer);
     }
 
     /// A circuit came up beside a direct connection, or the reverse.
@@ -256,5 +273,39 @@ impl Host {
         } else {
             Some(now + SWEEP)
         };
+    }
+}
+
+/// Of several connections through a hole the first stays, unless the new one is the first over QUIC and nothing uses the
+/// others yet: QUIC notices by itself when its way is gone, TCP only when it is asked.
+fn is_better(new: &Link, others: &[Link]) -> bool {
+    let is_quic = |link: &Link| link.addr.iter().any(|part| part == Protocol::QuicV1);
+    let mut idle_tcp = others
+        .iter()
+        .map(|other| !is_quic(other) && other.streams() == 0);
+    is_quic(new) && idle_tcp.all(|is_so| is_so)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn quic_takes_the_place_of_tcp_that_nobody_uses_and_of_nothing_else() {
+        let link = |addr: &str| {
+            let id = ConnectionId::new_unchecked(1);
+            Link::new(id, addr.parse().unwrap(), false, true).0
+        };
+        let tcp = link("/ip4/203.0.113.7/tcp/4001");
+        let quic = link("/ip4/203.0.113.7/udp/4001/quic-v1");
+        assert!(is_better(&quic, std::slice::from_ref(&tcp)));
+        assert!(!is_better(&tcp, std::slice::from_ref(&quic)));
+        assert!(!is_better(&tcp, std::slice::from_ref(&tcp)));
+        assert!(!is_better(&quic, &[tcp.clone(), quic.clone()]));
+        tcp.live.store(1, Ordering::Relaxed);
+        assert!(!is_better(&quic, &[tcp]));
     }
 }

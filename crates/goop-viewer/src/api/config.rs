@@ -32,8 +32,9 @@ const HIDDEN: (&str, &str) = ("p2p", "nacl_private_key");
 /// Shown, and not changed by anybody.
 const FIXED: (&str, &str) = ("p2p", "nacl_public_key");
 /// What counts at once. Everything else counts from the next start.
-const LIVE: [(&str, &str); 10] = [
+const LIVE: [(&str, &str); 11] = [
     ("presence", "rendezvous_wan"),
+    ("presence", "rendezvous_more"),
     ("profile", "label"),
     ("profile", "email"),
     ("viewer", "theme"),

@@ -172,7 +172,7 @@ async fn of_neighbour(shared: &Shared, peer: PeerId, request: Request) -> Respon
     }
 }
 
-fn owner(shared: &Shared) -> Caller {
+pub(super) fn owner(shared: &Shared) -> Caller {
     Caller::owner(
         shared.context.net.local_peer_id().to_base58(),
         Profile::of(&shared.context.config.current()).email,
@@ -187,7 +187,7 @@ async fn sent(done: Result<Answer, DataError>, status: fn(&DataError) -> u16) ->
     sent.unwrap_or_else(|failure| refused(&failure, status))
 }
 
-fn refused(failure: &DataError, status: fn(&DataError) -> u16) -> Response {
+pub(super) fn refused(failure: &DataError, status: fn(&DataError) -> u16) -> Response {
     let status = StatusCode::from_u16(status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     error(status, &failure.to_string())
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use goop_data::protocol::{self, CallError, NoKeys};
+use goop_data::protocol::{self, CallError};
 use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
+use goop_identity::seal::NoKeys;
+use goop_mq::keys::KeyBook;
+use goop_mq::{DialError, Dialer, Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
 use goop_site::archive::Places;
 use goop_site::store::Store;
@@ -29,6 +32,40 @@ pub(crate) struct Others {
     pub(crate) data: Vec<(PeerId, Data)>,
     /// Who asks them.
     pub(crate) me: Option<(PeerId, &'static str)>,
+}
+
+pub(crate) const BOB: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+
+pub(crate) fn peer_id(text: &str) -> PeerId {
+    goop_identity::label::parse_peer_id(text).unwrap()
+}
+
+fn bus(me: &str) -> (Mq, goop_mq::Task) {
+    Mq::new(Setup {
+        me: peer_id(me),
+        own: Arc::new(Default::default),
+        keys: KeyBook::new(None),
+        hints: Arc::new(|_| None),
+        router: goop_mq::router::Router::new(),
+    })
+}
+
+/// Leads to one other peer in memory; nobody else has an address.
+#[derive(Clone)]
+struct To(PeerId, Mq);
+
+impl Dialer for To {
+    type Stream = tokio::io::DuplexStream;
+
+    async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
+        if peer != self.1.me() {
+            return Err(DialError::Unreachable("no addresses".into()));
+        }
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (from, mq) = (self.0, self.1.clone());
+        tokio::spawn(async move { mq.serve(from, false, &mut far).await });
+        Ok(near)
+    }
 }
 
 impl Neighbours for Others {
@@ -73,7 +110,9 @@ pub(crate) struct Alice {
     pub(crate) start: String,
     pub(crate) logs: LogRing,
     pub(crate) data: Data,
-    pub(crate) events: goop_viewer::events::EventLog,
+    pub(crate) mq: Mq,
+    /// Another peer, whom messages reach.
+    pub(crate) bob: Mq,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     pub(crate) folder: PeerFolder,
@@ -134,7 +173,13 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
     let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
+    let ((mq, sending), (bob, answering)) = (bus(ALICE), bus(BOB));
+    let leave = CancellationToken::new();
+    let to = |from: &Mq, to: &Mq| Streams(To(from.me(), to.clone()));
+    tokio::spawn(sending.run(to(&mq, &bob), leave.clone()));
+    tokio::spawn(answering.run(to(&bob, &mq), leave.clone()));
     let context = Context {
+        mq: mq.clone(),
         servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),
@@ -180,7 +225,6 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
         .1
         .to_owned();
     let token = std::fs::read_to_string(folder.root().join("data/control.token")).unwrap();
-    let (leave, events) = (CancellationToken::new(), viewer.events());
     let running = tokio::spawn(viewer.run(leave.clone()));
     Alice {
         port,
@@ -188,7 +232,8 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
         start,
         logs,
         data,
-        events,
+        mq,
+        bob,
         leave,
         running,
         folder,

@@ -4,9 +4,11 @@
 mod bad_input;
 mod contract;
 mod data;
+mod graphql;
 mod harness;
 mod import;
 mod live;
+mod messages;
 mod owner;
 mod services;
 mod settings;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 
-use crate::lab::{Lab, ip};
+use crate::lab::{Internet, Lab, Nat, ip, wait};
 use crate::peer::Peer;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -27,7 +28,7 @@ pub(super) fn new_addresses(lab: &Lab) -> Result<()> {
         SOON,
         |row| row["Reachable"] == true && row["Offline"] == false,
     )?;
-    let page = crate::lab::wait("its site opens", SOON, || {
+    let page = wait("its site opens", SOON, || {
         Ok(Some(ada.visit(&id, "", &[])?).filter(|answer| answer.status == 200))
     })?;
     ensure!(page.text().contains("Hello from Grace"), "{}", page.text());
@@ -93,5 +94,40 @@ pub(super) fn only_v6(lab: &Lab) -> Result<()> {
         ada.visit(&id, "", &[])?.status == 200,
         "its site does not open"
     );
+    Ok(())
+}
+
+/// One peer on a public host runs the rendezvous server beside itself; one at home knows its address only.
+pub(super) fn hosting(lab: &Lab) -> Result<()> {
+    let net = Internet::new(lab)?;
+    let (host, address) = net.server(1)?;
+    let home = net.home(1, Nat::Symmetric)?;
+    let mut ada = Peer::with(
+        lab,
+        &host,
+        "Ada",
+        &json!({"rendezvous_host": true, "rendezvous_bind": "0.0.0.0", "relay_port": 4001}),
+    )?;
+    let mut grace = Peer::with(
+        lab,
+        &home.host,
+        "Grace",
+        &json!({"rendezvous_wan": format!("http://{address}:8787")}),
+    )?;
+    ada.start()?;
+    grace.start()?;
+    let ids = [ada.id()?, grace.id()?];
+    for (peer, id, name) in [(&ada, &ids[1], "Grace"), (&grace, &ids[0], "Ada")] {
+        peer.wait_here(id, LATER)?;
+        let page = wait("its site opens", LATER, || {
+            Ok(Some(peer.visit(id, "", &[])?).filter(|answer| answer.status == 200))
+        })?;
+        ensure!(page.text().contains(&format!("Hello from {name}")));
+    }
+    let (status, _) = ada.end("INT", SOON)?;
+    ensure!(status.success(), "{status}");
+    grace.wait_row("its polite leave shows", &ids[0], SOON, |row| {
+        row["Offline"] == true
+    })?;
     Ok(())
 }

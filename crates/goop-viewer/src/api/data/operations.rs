@@ -314,6 +314,31 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[],
     ),
     own(
+        "insert-many",
+        "Adds up to 10,000 rows as one change: `{status,count,first,last}`, the first and the last `_id`.",
+        &[TABLE, field("rows", Kind::Objects, "values by column")],
+        &[],
+    ),
+    own(
+        "console",
+        "Reads with a statement of SQL, at most 1,000 rows and 4 MiB: `{columns,rows,more}`. Any other statement is refused.",
+        &[field("sql", Kind::Text, "one statement, at most 64 KiB")],
+        &[ARGS],
+    ),
+    own(
+        "tables/rights",
+        "What a stranger, a member of each role and the owner may do with a table: `{table,callers}`.",
+        &[TABLE],
+        &[
+            ACCESS,
+            field(
+                "roles",
+                Kind::Object,
+                "rules that are being edited, instead of the table's",
+            ),
+        ],
+    ),
+    own(
         "tables/set-policy",
         "Sets who may add rows: `{status,policy}`.",
         &[
