@@ -1,5 +1,6 @@
 //! The lines of the table, in its order, and what several of them need.
 
+mod data;
 mod export;
 mod idle;
 mod many;
@@ -78,6 +79,36 @@ pub(crate) const ALL: &[Line] = &[
         name: "visit-large",
         what: "neighbour's site, 256 MB file",
         take: visit::large,
+    },
+    Line {
+        name: "data-insert",
+        what: "rows added over HTTP, one a request, 8 clients",
+        take: data::insert,
+    },
+    Line {
+        name: "data-query",
+        what: "20 of 1,000,000 rows by key over HTTP, 8 clients",
+        take: data::query,
+    },
+    Line {
+        name: "data-neighbour",
+        what: "20 of a neighbour's 1,000,000 rows by key",
+        take: data::neighbour,
+    },
+    Line {
+        name: "data-scan",
+        what: "1,000,000 rows scanned by a neighbour",
+        take: data::scan,
+    },
+    Line {
+        name: "data-decide",
+        what: "who may what, one decision",
+        take: data::decision,
+    },
+    Line {
+        name: "data-open",
+        what: "a database of 4 GiB opened, beside one of 4 MiB",
+        take: data::open,
     },
     Line {
         name: "size",

@@ -168,6 +168,12 @@ impl<'a> Peer<'a> {
         )
     }
 
+    /// Posts JSON as the owner.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Reply> {
+        let (stream, host) = (self.space.connect(self.control)?, self.control.to_string());
+        http::post(stream, &host, path, &self.cookie, &body.to_string())?.ok(path)
+    }
+
     /// Takes an answer of any length as the owner and throws it away; its bytes.
     pub(crate) fn drain(&self, path: &str) -> Result<u64> {
         let stream = self.space.connect(self.control)?;

@@ -372,3 +372,28 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod durability {
+    use super::*;
+
+    /// What is answered must be on disk, not only with the system: `FULL` in a log of its own.
+    #[tokio::test]
+    async fn the_writer_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let pragmas = database.write(Job::Shared, |connection| {
+            Box::pin(async move {
+                let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                    .fetch_one(&mut *connection)
+                    .await?;
+                let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+                    .fetch_one(connection)
+                    .await?;
+                Ok((synchronous, journal))
+            })
+        });
+        assert_eq!(pragmas.await.unwrap(), (2, "wal".to_owned()));
+    }
+}
