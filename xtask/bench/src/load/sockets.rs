@@ -28,7 +28,9 @@ pub(crate) const COMMAND: &str = "load-sockets";
 const OPENING: usize = 64;
 /// A frame is read in pieces of this size.
 const BUFFER: usize = 16 * 1024;
-/// No new bytes for so long: what the arrivals caused is over.
+/// What a peer gets in [`QUIET`] once the arrivals have been told: pings, two bytes each.
+const QUIET_BYTES: u64 = 32;
+/// No more than [`QUIET_BYTES`] a peer for so long: what the arrivals caused is over.
 const QUIET: Duration = Duration::from_secs(2);
 /// How often counters are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -91,8 +93,8 @@ async fn drive(options: Options) -> Result<()> {
     }
     until(|| desk.open.get() == options.clients).await;
     println!("open {}", start.elapsed().as_millis());
-    let mut before = u64::MAX;
-    while desk.bytes.get() != before {
+    let mut before = 0;
+    while desk.bytes.get() - before > QUIET_BYTES * options.clients as u64 {
         before = desk.bytes.get();
         sleep(QUIET).await;
     }
