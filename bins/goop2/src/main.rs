@@ -106,9 +106,9 @@ struct SendCommand {
     /// to whom: a peer id, or the name of exactly one known peer
     #[argh(positional)]
     peer: String,
-    /// what to write; `-` reads it from standard input
+    /// what to write (after `--` if it begins with a dash); without it, what comes in on standard input
     #[argh(positional)]
-    text: String,
+    text: Option<String>,
 }
 
 /// Print what your running peer hears, one JSON object a line, until Ctrl-C.
@@ -188,7 +188,9 @@ fn obey(args: Args) -> ExitCode {
             backup::backup(&dir, &file, keys)
         }
         Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
-        Some(Command::Send(SendCommand { dir, peer, text })) => messages::send(&dir, &peer, &text),
+        Some(Command::Send(SendCommand { dir, peer, text })) => {
+            messages::send(&dir, &peer, text.as_deref())
+        }
         Some(Command::Listen(ListenCommand { dir, topic })) => {
             messages::listen(&dir, topic.as_deref())
         }
@@ -315,9 +317,10 @@ mod tests {
             "backup \"me\" \"b.zip\" keys=true",
         );
         check("restore b.zip me", "restore \"b.zip\" \"me\"");
-        check("send me Bob hello", "send \"me\" \"Bob\" \"hello\"");
-        check("send me Bob -", "send \"me\" \"Bob\" \"-\"");
-        check("send me Bob", "wrong");
+        check("send me Bob hello", "send \"me\" \"Bob\" Some(\"hello\")");
+        check("send me Bob -- -5", "send \"me\" \"Bob\" Some(\"-5\")");
+        check("send me Bob", "send \"me\" \"Bob\" None");
+        check("send me", "wrong");
         check("listen me", "listen \"me\" None");
         check("listen me chat,x:*", "listen \"me\" Some(\"chat,x:*\")");
         check(

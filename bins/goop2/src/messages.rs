@@ -66,12 +66,12 @@ fn run(work: impl Future<Output = Result<(), String>>) -> ExitCode {
     }
 }
 
-/// Writes a line to a peer, and says whether it has it or whether it waits. `-` reads the text from standard input.
-pub(crate) fn send(dir: &Path, peer: &str, text: &str) -> ExitCode {
+/// Writes a line to a peer, and says whether it has it or whether it waits. Without a text, standard input is read.
+pub(crate) fn send(dir: &Path, peer: &str, text: Option<&str>) -> ExitCode {
     run(async {
         let control = Control::of(dir)?;
         let content = match text {
-            "-" => {
+            None => {
                 let mut text = String::new();
                 let input = std::io::stdin().lock().take(MAX_TEXT);
                 { input }
@@ -79,7 +79,7 @@ pub(crate) fn send(dir: &Path, peer: &str, text: &str) -> ExitCode {
                     .map_err(|error| format!("standard input cannot be read: {error}"))?;
                 text.trim_end_matches('\n').to_owned()
             }
-            text => text.to_owned(),
+            Some(text) => text.to_owned(),
         };
         let peer_id = control.find(peer).await?;
         let body = json!({ "peer_id": peer_id, "content": content });

@@ -196,6 +196,22 @@ pub(super) fn command_line(lab: &Lab) -> Result<()> {
     let (fine, said, wrong) = goop2(&ada, &["send", "bob", "two words"])?;
     ensure!(fine && said == "delivered\n", "{said}{wrong}");
     listening.wait("two words")?;
+    let mut piped = ada
+        .host
+        .command(lab.bin("goop2"))
+        .arg("send")
+        .arg(&ada.dir)
+        .arg(&bob_id)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    piped
+        .stdin
+        .take()
+        .context("no input")?
+        .write_all(b"from a pipe\n")?;
+    ensure!(piped.wait()?.success(), "what was piped was not sent");
+    listening.wait("from a pipe\"")?;
     let lines = listening.text();
     for line in lines.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;

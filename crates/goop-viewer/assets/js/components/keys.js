@@ -46,6 +46,9 @@ const strings = {
   plainText: 'Messages from there came unsealed, which they were before.',
 };
 
+/** Milliseconds until a key that is not known is asked for once more. */
+const ASK_AGAIN = 3000;
+
 const path = (id) => `/api/mq/key?peer_id=${encodeURIComponent(id)}`;
 
 /** What is known of a peer's key, newly asked for whenever it may be another one. */
@@ -55,6 +58,12 @@ export function useKey(id) {
     const about = topic === 'reset' || (topic === 'mq:key' && payload.peerID === id) || (topic === 'peer:announce' && payload.peerID === id && !state.data?.key) || from === id;
     if (about) state.again();
   }), [id, state.again, Boolean(state.data?.key)]);
+  // A peer that did not answer is asked once more; the peer itself sees to it that this is not too often.
+  useEffect(() => {
+    if (!state.data || state.data.key) return undefined;
+    const timer = setTimeout(state.again, ASK_AGAIN);
+    return () => clearTimeout(timer);
+  }, [state.data]);
   return state;
 }
 
