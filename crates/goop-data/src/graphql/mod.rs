@@ -1,8 +1,8 @@
 //! GraphQL over the tables in context (groups.md 16): the Go program's schema, our access path.
 //!
-//! Every field is answered by the operations of [`Data`](crate::Data) with the rights of its caller, so nothing is
-//! reached here that is not reached elsewhere. A document is measured before it runs ([`cost`]), and what it may read is
-//! one budget for all its fields ([`run::Budget`]).
+//! Every field is answered by the operations of [`Data`] with the rights of its caller, so nothing is
+//! reached here that is not reached elsewhere. A document is measured before it runs (`cost`), and what it may read is
+//! one budget for all its fields (`run::Budget`).
 
 mod cost;
 mod names;

@@ -225,7 +225,7 @@ impl Chat {
         self.log.history(peer, before, limit.min(HISTORY)).await
     }
 
-    /// All conversations, the newest first; at most [`CONVERSATIONS`].
+    /// All conversations, the newest first; at most `CONVERSATIONS`.
     ///
     /// # Errors
     /// What the database says.
