@@ -9,6 +9,7 @@ import { plain } from './format.js';
 import { go } from './navigate.js';
 import { notify } from './notify.js';
 import { find, label, picture } from './people.js';
+import { session } from './session.js';
 import { toast } from './components/toast.js';
 import { computed, signal } from '../vendor/ui.js';
 
@@ -27,8 +28,8 @@ const KEPT = 100;
 
 /** All conversations, the newest first: `{peer_id, name, unread, last}`; null before they were read. */
 export const conversations = signal(null);
-/** Lines nobody has read. */
-export const unread = computed(() => (conversations.value ?? []).reduce((sum, { unread: some }) => sum + some, 0));
+/** Lines nobody has read: as the peer said at the start, until the conversations were read. */
+export const unread = computed(() => conversations.value?.reduce((sum, { unread: some }) => sum + some, 0) ?? session.value?.unread ?? 0);
 /** What was said to everybody: `{id, from, content, timestamp}`; an own one has no `from`. The oldest first. */
 export const broadcasts = signal([]);
 /** The peer whose conversation is shown. */
@@ -86,7 +87,6 @@ function show(from, title, content, id, href) {
 
 /** Tells whoever looks at a page what comes in, from here on. */
 export function followChats() {
-  soon();
   listen(({ topic, payload, from, id }) => {
     if (topic === 'reset' || topic === 'mq:chat') return soon();
     const content = payload?.content;

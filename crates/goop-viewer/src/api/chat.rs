@@ -236,6 +236,12 @@ pub(crate) async fn conversations(State(shared): State<Arc<Shared>>) -> Response
     }
 }
 
+/// Lines that nobody has read. A database that does not say leaves the pages as they are: they show it where it matters.
+pub(super) async fn unread(shared: &Shared) -> u64 {
+    let all = shared.context.chat.conversations().await;
+    all.unwrap_or_default().iter().map(|one| one.unread).sum()
+}
+
 /// How far somebody has read.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(crate) struct Read {

@@ -74,6 +74,8 @@ pub(crate) struct SessionInfo {
     /// File name of the picture beside the list of peers.
     splash: String,
     quick: Choices,
+    /// Lines of all conversations that nobody has read.
+    unread: u64,
 }
 
 /// How the owner wants the pages: those quick settings that more than one page goes by.
@@ -91,6 +93,7 @@ struct Choices {
 pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
     let own = shared.context.net.local_peer_id();
     let config = shared.context.config.current();
+    let unread = super::chat::unread(&shared).await;
     kept::mark(json(
         StatusCode::OK,
         &SessionInfo {
@@ -106,6 +109,7 @@ pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
             site_url: format!("/p/{}/", own.to_base58()),
             probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
             split_prefs: super::folders::splits(&shared.context.folder.join("split-prefs.json")),
+            unread,
         },
     ))
 }

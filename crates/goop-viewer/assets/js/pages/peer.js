@@ -1,7 +1,7 @@
 // One peer: who it is, when it was here, whether it answers, whose key it has, and the conversation with it.
 
 import { ago } from '../format.js';
-import { conversations, nameOf } from '../chat.js';
+import { conversations, nameOf, readChats } from '../chat.js';
 import { find, label, state } from '../people.js';
 import { quick, siteLink } from '../session.js';
 import { Avatar } from '../components/avatar.js';
@@ -13,7 +13,7 @@ import { copyText, mount } from '../components/mount.js';
 import { copyLink, peerMenu, probe, setFavorite } from '../components/peer-menu.js';
 import { Badges, Presence } from '../components/presence.js';
 import { Empty, Offline } from '../components/states.js';
-import { html, useState } from '../../vendor/ui.js';
+import { html, useEffect, useState } from '../../vendor/ui.js';
 
 export const title = 'Peer';
 export const broad = true;
@@ -66,6 +66,11 @@ function Peer({ id }) {
   const [busy, setBusy] = useState(false);
   const keys = useKey(id);
   const held = Boolean(keys.data?.offered);
+  const known = Boolean(peer);
+  // Somebody who is not there may have written before.
+  useEffect(() => {
+    if (!known && conversations.value === null) readChats().catch(() => {});
+  }, [known]);
   if (!peer) {
     const wrote = conversations.value?.some(({ peer_id }) => peer_id === id);
     return html`<div class="stack"><${Empty} alone title=${wrote ? nameOf(id) : strings.unknown} text=${strings.unknownText}><a class="button" href="/peers">${strings.back}</a><//>
