@@ -16,7 +16,7 @@ use crate::server::Shared;
 
 /// The whole of it.
 #[derive(Serialize, utoipa::ToSchema)]
-struct Standing {
+pub(super) struct Standing {
     /// The rendezvous servers of the settings; the own one first.
     servers: Vec<Server>,
     relay: Relay,
@@ -75,6 +75,11 @@ struct Outside {
 /// this peer and the internet.
 #[utoipa::path(get, path = "/api/network", tag = "services", responses((status = 200, body = Standing)))]
 pub(crate) async fn standing(State(shared): State<Arc<Shared>>) -> Response {
+    json(StatusCode::OK, &of(&shared))
+}
+
+/// How this peer stands now.
+pub(super) fn of(shared: &Shared) -> Standing {
     let net = &shared.context.net;
     let servers = shared.context.servers.borrow().clone();
     let mut peers = Ways::default();
@@ -89,7 +94,7 @@ pub(crate) async fn standing(State(shared): State<Arc<Shared>>) -> Response {
     let outside = net.outside().borrow().clone();
     let (text, advice) = outside.access.in_words();
     let texts = |addrs: &[goop_net::Multiaddr]| addrs.iter().map(ToString::to_string).collect();
-    let standing = Standing {
+    Standing {
         servers: servers
             .iter()
             .map(|server| Server {
@@ -115,8 +120,7 @@ pub(crate) async fn standing(State(shared): State<Arc<Shared>>) -> Response {
             seen: texts(&outside.seen),
             opened: texts(&outside.opened),
         },
-    };
-    json(StatusCode::OK, &standing)
+    }
 }
 
 fn relay(state: RelayState) -> Relay {

@@ -260,7 +260,18 @@ pub(crate) async fn content(
 /// The shape of the network around this peer.
 #[utoipa::path(get, path = "/api/topology", tag = "peers", responses((status = 200)))]
 pub(crate) async fn topology(State(shared): State<Arc<Shared>>) -> Response {
-    json(StatusCode::OK, &shared.context.net.topology())
+    #[derive(Serialize)]
+    struct Picture {
+        #[serde(flatten)]
+        topology: goop_net::topology::Topology,
+        /// As `/api/network` says it; the page that draws this shows both.
+        standing: super::network::Standing,
+    }
+    let picture = Picture {
+        topology: shared.context.net.topology(),
+        standing: super::network::of(&shared),
+    };
+    json(StatusCode::OK, &picture)
 }
 
 /// Says `offline` to everybody; the next heartbeat is online again.

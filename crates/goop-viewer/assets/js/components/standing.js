@@ -1,9 +1,9 @@
 // How this peer stands beyond its own network: rendezvous servers, relay, how peers are connected, what the router does.
-// Offers `useStanding` (what the peer says, kept fresh), `StandingLine` (one line) and `Standing` (all of it).
+// Offers `StandingLine` (one line of what was asked already) and `Standing` (all of it, asked when it is looked at).
 
 import { get } from '../api.js';
 import { listen } from '../events.js';
-import { html, useEffect } from '../../vendor/ui.js';
+import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
 import { useLoad } from './mount.js';
 
 const strings = {
@@ -33,7 +33,7 @@ const PAUSE = 5_000;
 const SETTLE = 500;
 
 /** What the peer says, asked again now and then and when something happened. */
-export function useStanding() {
+function useStanding() {
   const from = useLoad(() => get('/api/network'));
   useEffect(() => {
     let soon = 0;
@@ -54,16 +54,28 @@ export function useStanding() {
 const contact = ({ url, contact: how }) => ({ socket: strings.connected, stream: strings.listening, trying: strings.trying })[how](url);
 const count = ({ direct, relay }) => (direct + relay === 0 ? strings.alone : strings.direct(direct, direct + relay));
 
-/** One line: servers, relay, peers. */
-export function StandingLine() {
-  const now = useStanding();
+/** One line: servers, relay, peers. `now` is the answer of /api/network, or nothing yet. */
+export function StandingLine({ now }) {
   if (!now) return null;
   const parts = [...(now.servers.length ? now.servers.map(contact) : [strings.noServer]), strings.relay[now.relay.state], count(now.peers)];
   return html`<p class="small muted" role="status" data-testid="standing">${parts.filter(Boolean).join(', ')}</p>`;
 }
 
-/** All of it, with what to do. */
+/** All of it, with what to do. Nothing is asked before somebody comes near. */
 export function Standing() {
+  const place = useRef(null);
+  const [near, setNear] = useState(false);
+  useEffect(() => {
+    const seen = new IntersectionObserver((entries) => {
+      if (entries.some(({ isIntersecting }) => isIntersecting)) setNear(true);
+    }, { rootMargin: '200px' });
+    seen.observe(place.current);
+    return () => seen.disconnect();
+  }, []);
+  return html`<div ref=${place}>${near && html`<${All} />`}</div>`;
+}
+
+function All() {
   const now = useStanding();
   if (!now) return null;
   const { relay, outside } = now;

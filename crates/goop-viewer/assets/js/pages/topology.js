@@ -104,7 +104,7 @@ function Topology() {
   return html`<div class="stack">
     <div class="row spread"><h1>${strings.heading}</h1><${Subnav} /></div>
     <${Offline} />
-    <${StandingLine} />
+    <${StandingLine} now=${from.data?.standing} />
     <${Loaded} from=${from}>${(data) => {
     const peers = data.peers ?? [];
     const counts = strings.counts(data.self.connected_peers ?? 0, peers.length);
