@@ -580,7 +580,7 @@ async fn guests_data(shared: &Arc<Shared>, request: Request<Incoming>) -> Respon
 fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/peers" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
+        "/peers" | "/view" | "/edit" | "/database" | "/self" | "/logs" | "/topology" | "/docs"
     ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

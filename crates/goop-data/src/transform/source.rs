@@ -45,6 +45,9 @@ pub trait Fetch: Send + Sync {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Fetched, String>>;
 }
 
+/// Where a parser's rows go.
+type Wanted = mpsc::Sender<Result<Row, String>>;
+
 /// Rows on their way.
 pub(super) enum Source {
     Table(Rows),
@@ -85,7 +88,7 @@ impl Source {
 
     fn parsed(
         bytes: impl Read + Send + 'static,
-        parse: fn(Limited, &mpsc::Sender<Result<Row, String>>) -> Result<(), String>,
+        parse: fn(Limited, &Wanted) -> Result<(), String>,
     ) -> Self {
         let (sender, coming) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
@@ -231,7 +234,7 @@ impl Read for Pieces {
 }
 
 /// Rows of a CSV text with a header line; every value is a text.
-fn csv(bytes: Limited, rows: &mpsc::Sender<Result<Row, String>>) -> Result<(), String> {
+fn csv(bytes: Limited, rows: &Wanted) -> Result<(), String> {
     let since_row = bytes.since_row.clone();
     let said = |error: csv::Error| error.to_string();
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
@@ -258,7 +261,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Rows of a JSON list of objects.
-fn json(bytes: Limited, rows: &mpsc::Sender<Result<Row, String>>) -> Result<(), String> {
+fn json(bytes: Limited, rows: &Wanted) -> Result<(), String> {
     let since_row = bytes.since_row.clone();
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(bytes));
     let list = List { since_row, rows };
@@ -275,7 +278,7 @@ fn json(bytes: Limited, rows: &mpsc::Sender<Result<Row, String>>) -> Result<(), 
 /// A list whose members are sent on as they come; answers whether all of them were wanted.
 struct List<'s> {
     since_row: Arc<AtomicUsize>,
-    rows: &'s mpsc::Sender<Result<Row, String>>,
+    rows: &'s Wanted,
 }
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
