@@ -99,6 +99,8 @@ pub(crate) fn bench(name: Option<&str>) -> Result<()> {
         "--package",
         "goop-peer",
         "--package",
+        "goop-rendezvous-server",
+        "--package",
         "goop-bench",
     ]))?;
     let built = target_dir().join("release");

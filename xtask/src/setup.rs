@@ -20,7 +20,7 @@ const COMPILER: &[Tool] = &[Tool {
     package: "build-essential",
 }];
 
-/// For the test bed: network namespaces, the packet filter, a proxy, a browser and its driver.
+/// For the test bed: network namespaces, the packet filter, two proxies, a browser and its driver.
 const TEST_BED: &[Tool] = &[
     Tool {
         program: "ip",
@@ -41,6 +41,10 @@ const TEST_BED: &[Tool] = &[
     Tool {
         program: "nginx",
         package: "nginx-light",
+    },
+    Tool {
+        program: "caddy",
+        package: "caddy",
     },
     Tool {
         program: "chromium",

@@ -1,16 +1,25 @@
 //! A peer, put together and taken apart.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use goop_data::chat::ChatLog;
+use goop_data::meta::{IMPORTED, Meta};
 use goop_data::{Data, Database};
 use goop_identity::avatar::AvatarFile;
 use goop_identity::config::{Config, ConfigStore};
+use goop_identity::files::{self, Privacy};
 use goop_identity::folder::{AVATAR_CACHE, AVATAR_FILE, CONFIG_FILE, DATA_FOLDER, PeerFolder};
-use goop_identity::{Identity, Profile};
-use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent};
+use goop_identity::{Identity, PeerId, Profile};
+use goop_mq::chat::{Chat, ChatTask};
+use goop_mq::identity::PeerIdentity;
+use goop_mq::keys::KeyBook;
+use goop_mq::{Mq, Setup, Streams};
+use goop_net::{Discovery, Listen, LocalProfile, Net, NetConfig, PeerEvent, PeerRow};
 use goop_site::archive::{self, Places};
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
@@ -28,6 +37,8 @@ use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signal
 
 /// File of the peers known between runs, in `data/`.
 const PEERS_FILE: &str = "peers.json";
+/// The keys of others, in `data/`.
+const KEYS_FILE: &str = "keys.json";
 /// Archives that come in, and the sites they replaced.
 const IMPORTS: &str = "data/import";
 /// What was deleted from the site and can be brought back.
@@ -57,7 +68,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         ViewerSwitch::Off => None,
     };
     let hosting = Hosting::bind(&folder).await?;
-    let peer = Peer::start(&folder, &config).await?;
+    let (peer, sending, chatting) = Peer::start(&folder, &config).await?;
+    let carrier = Streams(NetDialer(peer.net.clone()));
+    let sending = tokio::spawn(sending.run(carrier, leave.clone()));
+    let chatting = tokio::spawn(chat(chatting, leave.clone()));
     let urls = hosting.as_ref().map(|hosting| hosting.urls().clone());
     let (introductions, servers) = Introductions::new(
         peer.net.clone(),
@@ -91,7 +105,15 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     leave.cancelled().await;
     peer.net.shutdown(LEAVE_WITHIN).await;
     // All end by the same token; what they wait for is bounded.
-    let ends = async { (serving.await, upkeep.await, introductions.await) };
+    let ends = async {
+        (
+            serving.await,
+            upkeep.await,
+            introductions.await,
+            sending.await,
+            chatting.await,
+        )
+    };
     let _ = tokio::time::timeout(LEAVE_WITHIN, ends).await;
     if let Some(hosting) = hosting {
         // Last, because the goodbye goes over it, too.
@@ -105,6 +127,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     } else {
         Ended::Left
     })
+}
+
+/// A peer whose chat cannot go on says so, and does everything else.
+async fn chat(task: ChatTask, leave: CancellationToken) {
+    if let Err(error) = task.run(leave).await {
+        tracing::error!(%error, "what waits to be sent cannot be read; nothing is sent by chat in this run");
+    }
 }
 
 async fn serve(viewer: Option<Viewer>, leave: CancellationToken) {
@@ -144,6 +173,9 @@ struct Peer {
     places: Places,
     data: Data,
     net: Net,
+    mq: Mq,
+    chat: Chat,
+    keys_file: PathBuf,
     keys: Arc<Keys>,
     visitor: Visitor<NetDialer, Keys>,
     pictures: AvatarCache,
@@ -153,7 +185,10 @@ struct Peer {
 }
 
 impl Peer {
-    async fn start(folder: &PeerFolder, config: &Config) -> anyhow::Result<Self> {
+    async fn start(
+        folder: &PeerFolder,
+        config: &Config,
+    ) -> anyhow::Result<(Self, goop_mq::Task, ChatTask)> {
         let identity = Identity::load(folder)?;
         let metrics = PrometheusBuilder::new().install_recorder().ok();
         let site_root = folder.resolve(&config.paths.site_root);
@@ -164,7 +199,12 @@ impl Peer {
             work: folder.root().join(IMPORTS),
             site: site_root.clone(),
         };
-        archive::recover(&places).context("the site from before an import cannot be put back")?;
+        let database = Database::open(folder.root())
+            .await
+            .context("the database of the site (data.db) cannot be opened")?;
+        let imported = Meta::of(&database).get(IMPORTED).await?;
+        archive::recover(&places, &imported)
+            .context("the site from before an import cannot be put back")?;
         let hidden = [
             &config.lua.script_dir,
             &config.paths.site_source,
@@ -186,22 +226,28 @@ impl Peer {
             site,
             avatar: avatar.clone(),
         };
-        let database = Database::open(folder.root())
-            .await
-            .context("the database of the site (data.db) cannot be opened")?;
         let data = Data::new(database);
         let keys = Arc::new(Keys::new(identity.nacl.clone()));
-        let net = Net::start(
-            net_config(folder, config, &identity),
-            router(
-                served.clone(),
-                data.clone(),
-                folder.config().clone(),
-                keys.clone(),
-            ),
-        )
-        .await?;
-        keys.connect(net.clone());
+        let keys_file = folder.root().join(DATA_FOLDER).join(KEYS_FILE);
+        let hints = keys.clone();
+        let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(data.database())));
+        let (mq, sending) = Mq::new(Setup {
+            me: identity.peer_id,
+            own: own_identity(folder.config().clone(), avatar.clone()),
+            keys: read_keys(&keys_file, &identity)?,
+            hints: Arc::new(move |peer| hints.hint(peer)),
+            router: goop_mq::router::Router::new().listen(inbox),
+        });
+        let (chat, chatting) = prepared.start(mq.clone(), None);
+        let protocols = router(
+            served.clone(),
+            data.clone(),
+            folder.config().clone(),
+            keys.clone(),
+            mq.clone(),
+        );
+        let net = Net::start(net_config(folder, config, &identity), protocols).await?;
+        keys.connect(net.clone(), mq.clone());
         let peer = Self {
             config: folder.config().clone(),
             avatar,
@@ -212,13 +258,16 @@ impl Peer {
             visitor: Visitor::new(NetDialer(net.clone()), keys.clone()),
             pictures: AvatarCache::at(&folder.root().join(AVATAR_CACHE)),
             net,
+            mq,
+            chat,
+            keys_file,
             keys,
             identity,
             metrics,
             changed: Arc::new(watch::channel(()).0),
         };
         peer.announce();
-        Ok(peer)
+        Ok((peer, sending, chatting))
     }
 
     fn viewer_context(
@@ -233,6 +282,8 @@ impl Peer {
             keypair: self.identity.keypair.clone(),
             config: self.config.clone(),
             net: self.net.clone(),
+            mq: self.mq.clone(),
+            chat: self.chat.clone(),
             site: self.served.site.clone(),
             store: self.store.clone(),
             data: self.data.clone(),
@@ -261,19 +312,70 @@ impl Peer {
     async fn upkeep(self, leave: CancellationToken) {
         let mut events = self.net.events();
         let mut changed = self.changed.subscribe();
+        let mut keys = self.mq.keys_changes();
+        let mut saved = self.mq.keys(KeyBook::changes);
+        // Who is there; whoever comes gets what waited.
+        let mut there = HashSet::new();
         loop {
             tokio::select! {
-                () = leave.cancelled() => return,
+                () = leave.cancelled() => break,
+                told = keys.changed() => match told {
+                    Ok(()) => saved = self.save_keys(saved),
+                    Err(_) => break,
+                },
                 told = changed.changed() => match told {
                     Ok(()) => self.announce(),
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 event = events.recv() => match event {
-                    Ok(PeerEvent::Changed(row)) if row.offline_since.is_some() => self.visitor.forget(&row.id),
-                    Ok(PeerEvent::Gone(peer)) => self.visitor.forget(&peer),
-                    Ok(PeerEvent::Changed(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    Ok(PeerEvent::Changed(row)) => self.changed(&mut there, &row).await,
+                    Ok(PeerEvent::Gone(peer)) => {
+                        there.remove(&peer);
+                        self.gone(&peer);
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                        for row in self.net.peers().iter() {
+                            self.changed(&mut there, row).await;
+                        }
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
                 },
+            }
+        }
+        self.save_keys(saved);
+    }
+
+    async fn changed(&self, there: &mut HashSet<PeerId>, row: &PeerRow) {
+        if row.offline_since.is_some() {
+            there.remove(&row.id);
+            self.gone(&row.id);
+        } else if !row.reachable {
+            there.remove(&row.id);
+        } else if there.insert(row.id) {
+            self.chat.back(row.id).await;
+        }
+    }
+
+    /// Drops what was kept of a peer that left.
+    fn gone(&self, peer: &PeerId) {
+        self.visitor.forget(peer);
+        self.mq.forget_told(peer);
+    }
+
+    /// Writes the keys of others if there is something new, and says up to where that is done.
+    fn save_keys(&self, saved: u64) -> u64 {
+        let (changes, text) = self.mq.keys(|keys| {
+            let changes = keys.changes();
+            (changes, (changes != saved).then(|| keys.save()))
+        });
+        let Some(text) = text else {
+            return saved;
+        };
+        match files::replace(&self.keys_file, text.as_bytes(), Privacy::Secret) {
+            Ok(()) => changes,
+            Err(error) => {
+                tracing::warn!(%error, "the keys of other peers could not be saved; the next change tries again");
+                saved
             }
         }
     }
@@ -293,6 +395,43 @@ impl Peer {
             encryption_supported: self.identity.nacl.is_some(),
             version: VERSION.to_owned(),
         });
+    }
+}
+
+/// What others hear when they ask who this is.
+fn own_identity(config: ConfigStore, avatar: AvatarFile) -> goop_mq::Own {
+    Arc::new(move || {
+        let profile = Profile::of(&config.current());
+        let hash = avatar
+            .current()
+            .map(|avatar| avatar.hash.as_str().to_owned());
+        PeerIdentity {
+            content: profile.label,
+            email: profile.email,
+            avatar_hash: hash.unwrap_or_default(),
+            video_disabled: profile.video_disabled,
+            active_template: profile.active_template,
+            goop_client_version: VERSION.to_owned(),
+            ..PeerIdentity::default()
+        }
+    })
+}
+
+/// The keys of others that were known before.
+fn read_keys(path: &Path, identity: &Identity) -> anyhow::Result<KeyBook> {
+    let own = identity.nacl.clone();
+    match std::fs::read_to_string(path) {
+        Ok(text) => KeyBook::restore(own, &text).with_context(|| {
+            format!(
+                "{} is damaged. It says whose key is whose, so it was left alone: restore it from a backup, or remove it \
+                 and compare the keys of your friends anew",
+                path.display()
+            )
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(KeyBook::new(own)),
+        Err(error) => {
+            Err(error).with_context(|| format!("{} cannot be read", path.display()))
+        }
     }
 }
 

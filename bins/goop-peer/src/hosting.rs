@@ -3,7 +3,6 @@
 //! It takes its port before the peer goes online, so that a busy one is said at once, and ends after the peer said goodbye
 //! to it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use goop_identity::folder::PeerFolder;
@@ -38,7 +37,7 @@ impl Hosting {
         }
         let settings = Settings::read(folder)?;
         let urls = Urls {
-            own: from_here(settings.listen),
+            own: goop_rendezvous::local_url(settings.listen),
             shown: settings.own_url(),
         };
         let server = Server::bind(settings).await?;
@@ -80,32 +79,10 @@ impl Running {
     }
 }
 
-/// The address it is bound to, or loopback for all of them.
-fn from_here(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_own_server_is_asked_where_it_listens() {
-        for (listen, url) in [
-            ("0.0.0.0:8787", "http://127.0.0.1:8787"),
-            ("192.0.2.7:80", "http://192.0.2.7:80"),
-            ("[::]:8787", "http://[::1]:8787"),
-            ("[2001:db8::7]:8787", "http://[2001:db8::7]:8787"),
-        ] {
-            assert_eq!(from_here(listen.parse().unwrap()), url);
-        }
-    }
 
     #[tokio::test]
     async fn a_folder_that_asks_for_a_server_has_one_until_the_end() {

@@ -2,7 +2,7 @@
 //!
 //! One [`Client`] keeps in touch with each; what they hear goes to the network, and so does the relay of the first that
 //! offers one. A server that goes away takes nothing with it: its peers stay known as long as others speak of them, and
-//! another server's relay takes the place of its own.
+//! another server's relay takes the place of its own. Contact that ends or comes back is a sign that the network changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use goop_identity::config::{Config, ConfigStore};
 use goop_identity::presence::PresenceMessage;
 use goop_identity::{Identity, Keypair};
 use goop_net::relay::{RelayInfo, RelayTimings};
-use goop_net::{Net, PeerId};
-use goop_rendezvous::client::{self, Client, ClientConfig, Complete, Heard, ServerState};
+use goop_net::{Net, PeerId, RelayState};
+use goop_rendezvous::client::{self, Client, ClientConfig, Complete, Contact, Heard, ServerState};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -94,14 +94,17 @@ impl Introductions {
                 keypair: self.keypair.clone(),
                 complete: self.complete.clone(),
             };
-            match Client::start(settings, self.net.own_record(), heard) {
-                Ok(client) => clients.push(client),
+            let client = match Client::start(settings, self.net.own_record(), heard) {
+                Ok(client) => client,
                 Err(error) => {
                     tracing::warn!(%error, "this rendezvous server is left out");
                     continue;
                 }
-            }
-            let (told, server) = (told.clone(), server.clone());
+            };
+            // As it is called in its state.
+            let server = client.state().borrow().server.clone();
+            let told = told.clone();
+            clients.push(client);
             forwarding.spawn(async move {
                 while let Some(heard) = of_server.recv().await {
                     let server = server.clone();
@@ -116,6 +119,9 @@ impl Introductions {
         tokio::pin!(watching);
         let mut relays = Relays::default();
         let mut addresses = self.net.listening();
+        let mut states = self.servers.subscribe();
+        let mut relay_state = self.net.relay_state();
+        let mut there: Vec<String> = Vec::new();
         let left = loop {
             tokio::select! {
                 () = leave.cancelled() => break true,
@@ -131,11 +137,22 @@ impl Introductions {
                 Some(told) = hears.recv() => match told.heard {
                     Heard::Record(record) => self.net.heard_from_rendezvous(*record).await,
                     Heard::Relay(relay) => {
-                        if let Some(chosen) = relays.offered(told.server, relay) {
-                            self.net.set_relay(chosen.map(as_network_wants)).await;
-                        }
+                        relays.offered(told.server, relay);
+                        self.choose(&mut relays, &there).await;
                     }
                 },
+                Ok(()) = states.changed() => {
+                    let now = in_contact(&states.borrow_and_update());
+                    if now != there {
+                        there = now;
+                        self.choose(&mut relays, &there).await;
+                        self.net.network_changed().await;
+                    }
+                }
+                Ok(()) = relay_state.changed() => {
+                    relay_state.mark_unchanged();
+                    self.choose(&mut relays, &there).await;
+                }
                 () = &mut watching => {}
             }
         };
@@ -149,6 +166,25 @@ impl Introductions {
         self.servers.send_replace(Arc::default());
         left
     }
+
+    /// Tells the network which relay to use from now on, if that is another one.
+    async fn choose(&self, relays: &mut Relays, there: &[String]) {
+        let held = matches!(
+            *self.net.relay_state().borrow(),
+            RelayState::Reserved { .. }
+        );
+        if let Some(chosen) = relays.choose(there, held) {
+            self.net.set_relay(chosen.map(as_network_wants)).await;
+        }
+    }
+}
+
+/// The servers that are there.
+fn in_contact(states: &[ServerState]) -> Vec<String> {
+    let there = states
+        .iter()
+        .filter(|state| state.contact != Contact::Trying);
+    there.map(|state| state.server.clone()).collect()
 }
 
 /// Shows how it stands with each server, whenever that changes. Never ends.
@@ -183,11 +219,11 @@ fn is_farewell(record: &Option<PresenceMessage>) -> bool {
         .is_none_or(|record| record.kind == PresenceKind::Offline)
 }
 
-/// The own server, then the one on the internet that the settings name (rendezvous.md 19).
+/// The own server, then those of others that the settings name (rendezvous.md 19).
 fn wanted(own: Option<&str>, config: &Config) -> Vec<String> {
-    let wan = config.presence.rendezvous_wan.trim().trim_end_matches('/');
-    let wan = Some(wan).filter(|server| !server.is_empty() && Some(*server) != own);
-    own.into_iter().chain(wan).map(str::to_owned).collect()
+    let others = config.presence.servers();
+    let others = others.into_iter().filter(|server| Some(*server) != own);
+    own.into_iter().chain(others).map(str::to_owned).collect()
 }
 
 /// Adds what is for servers: the token that proves the e-mail address, the public key, the signature.
@@ -206,20 +242,18 @@ fn completing(config: ConfigStore, identity: &Identity) -> Complete {
     })
 }
 
-/// Which relay is used: the first that is offered, until its server takes it back.
+/// Which relay is used: the first that is offered, until its server takes it back, or both it and its server are gone while
+/// another server and its relay are there.
 #[derive(Debug, Default)]
 struct Relays {
     offers: Vec<(String, client::RelayInfo)>,
+    /// The offer in use.
+    used: Option<(String, client::RelayInfo)>,
 }
 
 impl Relays {
-    /// A server offers a relay or takes it back. Answers what to use from now on, if that changed.
-    fn offered(
-        &mut self,
-        server: String,
-        relay: Option<client::RelayInfo>,
-    ) -> Option<Option<client::RelayInfo>> {
-        let before = self.offers.first().map(|(_, relay)| relay.clone());
+    /// A server offers a relay or takes it back.
+    fn offered(&mut self, server: String, relay: Option<client::RelayInfo>) {
         let place = self.offers.iter().position(|(of, _)| *of == server);
         match (place, relay) {
             (Some(place), Some(relay)) => self.offers[place].1 = relay,
@@ -227,8 +261,28 @@ impl Relays {
             (None, Some(relay)) => self.offers.push((server, relay)),
             (None, None) => {}
         }
-        let now = self.offers.first().map(|(_, relay)| relay.clone());
-        (now != before).then_some(now)
+    }
+
+    /// Answers what to use from now on, if that changed. `there`: the servers in contact; `held`: the relay in use has a
+    /// place for us.
+    fn choose(&mut self, there: &[String], held: bool) -> Option<Option<client::RelayInfo>> {
+        let is_there = |(server, _): &&(String, client::RelayInfo)| there.contains(server);
+        let used = self.used.as_ref().map(|(server, _)| server);
+        // With the newest addresses.
+        let current = self
+            .offers
+            .iter()
+            .find(|(server, _)| Some(server) == used)
+            .filter(|offer| held || is_there(offer));
+        let chosen = current
+            .or_else(|| self.offers.iter().find(is_there))
+            .or_else(|| self.offers.iter().find(|(server, _)| Some(server) == used))
+            .or_else(|| self.offers.first());
+        let before = self.used.as_ref().map(|(_, relay)| relay);
+        let now = chosen.map(|(_, relay)| relay);
+        let differs = now != before;
+        self.used = chosen.cloned();
+        differs.then(|| self.used.as_ref().map(|(_, relay)| relay.clone()))
     }
 }
 
@@ -302,9 +356,11 @@ mod tests {
     #[test]
     fn the_first_relay_is_used_until_its_server_takes_it_back() {
         let (one, two) = (relay(PeerId::random()), relay(PeerId::random()));
+        let both = ["a".to_owned(), "b".to_owned()];
         let mut relays = Relays::default();
         let mut offer = |server: &str, relay: Option<&client::RelayInfo>| {
-            relays.offered(server.to_owned(), relay.cloned())
+            relays.offered(server.to_owned(), relay.cloned());
+            relays.choose(&both, true)
         };
         assert_eq!(offer("a", None), None);
         assert_eq!(offer("a", Some(&one)), Some(Some(one.clone())));
@@ -313,5 +369,25 @@ mod tests {
         assert_eq!(offer("a", None), Some(Some(two.clone())));
         assert_eq!(offer("b", Some(&one)), Some(Some(one)));
         assert_eq!(offer("b", None), Some(None));
+    }
+
+    #[test]
+    fn a_relay_that_is_gone_with_its_server_is_replaced_and_not_taken_back_while_the_other_one_works()
+     {
+        let (one, two) = (relay(PeerId::random()), relay(PeerId::random()));
+        let servers = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let mut relays = Relays::default();
+        relays.offered("a".to_owned(), Some(one.clone()));
+        relays.offered("b".to_owned(), Some(two.clone()));
+        assert_eq!(relays.choose(&servers(&["a", "b"]), false), Some(Some(one)));
+        // The server alone is gone, the relay alone is gone.
+        assert_eq!(relays.choose(&servers(&["b"]), true), None);
+        assert_eq!(relays.choose(&servers(&["a", "b"]), false), None);
+        // Both are, and nobody has another.
+        assert_eq!(relays.choose(&servers(&[]), false), None);
+        assert_eq!(relays.choose(&servers(&["b"]), false), Some(Some(two)));
+        assert_eq!(relays.choose(&servers(&["a", "b"]), true), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The one place where protocols meet the network: each is a function over a stream, here it gets its id, its limits
-//! and its handler. It is also where goop-site's wishes (`Dialer`, `Keyring`), goop-data's (`Keyring`) and the viewer's (`Neighbours`) are
-//! fulfilled by goop-net.
+//! and its handler. It is also where what goop-site and goop-mq need (`Dialer`), sealing (`Keyring`) and the viewer
+//! (`Neighbours`) is fulfilled by goop-net.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -10,16 +10,18 @@ use futures_util::future::BoxFuture;
 use goop_data::{Data, Request, Whole, protocol as data_protocol};
 use goop_identity::avatar::{Avatar, AvatarHash};
 use goop_identity::config::ConfigStore;
-use goop_identity::seal::{self, NaclKeys, NaclPublic};
+use goop_identity::seal::{self, Keyring, NaclKeys, NaclPublic};
 use goop_identity::{PeerId, Profile};
+use goop_mq::keys::Plan;
+use goop_mq::topic::Sealing;
+use goop_mq::{Mq, wire as mq_wire};
 use goop_net::{
     Caller, Net, OpenError, RouteLimits, Router, Stream, StreamProtocol, content, diag,
 };
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::{
-    DialError, Dialer, Keyring, SiteRequest, VisitError, Visitor, avatar, http as site_http,
-    protocol,
+    DialError, Dialer, SiteRequest, VisitError, Visitor, avatar, http as site_http, protocol,
 };
 use goop_viewer::Neighbours;
 
@@ -34,7 +36,13 @@ fn http_limits() -> RouteLimits {
 }
 
 /// Every protocol this peer speaks.
-pub(crate) fn router(served: Served, data: Data, config: ConfigStore, keys: Arc<Keys>) -> Router {
+pub(crate) fn router(
+    served: Served,
+    data: Data,
+    config: ConfigStore,
+    keys: Arc<Keys>,
+    mq: Mq,
+) -> Router {
     let site = served.clone();
     let site_keys = keys.clone();
     let (diag_keys, started) = (keys.clone(), now_in_words());
@@ -69,6 +77,13 @@ pub(crate) fn router(served: Served, data: Data, config: ConfigStore, keys: Arc<
             async move {
                 let served = avatar::serve(caller.peer, &mut stream, &picture, &*keys).await;
                 end(caller, avatar::PROTOCOL, stream, served.err());
+            }
+        })
+        .route(StreamProtocol::new(mq_wire::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+            let mq = mq.clone();
+            async move {
+                let served = mq.serve(caller.peer, caller.relayed, &mut stream).await;
+                end(caller, mq_wire::PROTOCOL, stream, served.err());
             }
         })
         .route(StreamProtocol::new(diag::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -113,6 +128,8 @@ pub(crate) struct Keys {
     own: Option<NaclKeys>,
     /// Set once the network runs; until then nobody's key is known.
     net: OnceLock<Net>,
+    /// Set with it: the keys that peers said themselves.
+    mq: OnceLock<Mq>,
 }
 
 impl Keys {
@@ -120,12 +137,20 @@ impl Keys {
         Self {
             own,
             net: OnceLock::new(),
+            mq: OnceLock::new(),
         }
     }
 
-    pub(crate) fn connect(&self, net: Net) {
+    pub(crate) fn connect(&self, net: Net, mq: Mq) {
         // Called once, by the composition root.
         let _ = self.net.set(net);
+        let _ = self.mq.set(mq);
+    }
+
+    /// The key that others say is a peer's: worth trying, not worth believing.
+    pub(crate) fn hint(&self, peer: &PeerId) -> Option<String> {
+        let row = self.net.get()?.peer(peer)?;
+        (!row.public_key.is_empty()).then_some(row.public_key)
     }
 
     /// The address a peer announced; empty where it gave none.
@@ -135,6 +160,9 @@ impl Keys {
     }
 
     fn key_of(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
+        if let Some(pinned) = self.pinned(peer) {
+            return Some(pinned);
+        }
         let row = self
             .net
             .get()?
@@ -144,6 +172,17 @@ impl Keys {
             NaclPublic::from_base64(&row.public_key).ok()?,
             row.encryption_supported,
         ))
+    }
+}
+
+impl Keys {
+    /// The key that a peer said itself, and whether it knows ours just as surely.
+    fn pinned(&self, peer: &PeerId) -> Option<(NaclPublic, bool)> {
+        self.mq.get()?.keys(|keys| {
+            let key = NaclPublic::from_base64(keys.key_of(peer)?).ok()?;
+            let plan = keys.plan(peer, Sealing::WhenKnown, std::time::Instant::now());
+            Some((key, plan == Plan::Sealed { introduce: false }))
+        })
     }
 }
 
@@ -161,19 +200,25 @@ impl Keyring for Keys {
     }
 }
 
-impl data_protocol::Keyring for Keys {
-    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String> {
-        Keyring::seal_for(self, peer, plain)
-    }
-
-    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>> {
-        Keyring::open_from(self, peer, text)
-    }
-}
-
 /// Streams to other peers for goop-site.
 #[derive(Debug, Clone)]
 pub(crate) struct NetDialer(pub(crate) Net);
+
+impl goop_mq::Dialer for NetDialer {
+    type Stream = Stream;
+
+    async fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> Result<Stream, goop_mq::DialError> {
+        match self.0.open(peer, &[StreamProtocol::new(protocol)]).await {
+            Ok((_, stream)) => Ok(stream),
+            Err(OpenError::NotSpoken) => Err(goop_mq::DialError::NotSpoken),
+            Err(error) => Err(goop_mq::DialError::Unreachable(error.to_string())),
+        }
+    }
+}
 
 impl Dialer for NetDialer {
     type Stream = Stream;

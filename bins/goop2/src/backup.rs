@@ -11,8 +11,9 @@ use goop_site::archive::{self, Writer};
 use serde_json::Value;
 
 /// Made anew by every run, or worth nothing elsewhere.
-const LEFT_OUT: [&str; 5] = [
+const LEFT_OUT: [&str; 6] = [
     "data/control.token",
+    "data/control.url",
     "data/import",
     "data/bin",
     "cache",

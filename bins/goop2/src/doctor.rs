@@ -1,5 +1,7 @@
 //! `goop2 doctor <dir>`: what works from here, in words.
 
+mod beyond;
+
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,9 +31,14 @@ enum Finding {
 pub(crate) fn run(dir: &Path) -> ExitCode {
     println!("goop2 doctor: {}", dir.display());
     let mut findings = Vec::new();
-    let config = look_at_folder(dir, &mut findings);
+    let (config, running) = look_at_folder(dir, &mut findings);
     look_at_ports(&config, &mut findings);
     look_at_network(&config, &mut findings);
+    if running {
+        beyond::ask_peer(dir, &mut findings);
+    } else if let Ok(runtime) = runtime() {
+        runtime.block_on(beyond::look(&config, &mut findings));
+    }
     look_at_names(&mut findings);
     let mut broken = false;
     for finding in &findings {
@@ -51,7 +58,8 @@ pub(crate) fn run(dir: &Path) -> ExitCode {
     }
 }
 
-fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> Config {
+/// The settings, and whether a peer runs on the folder.
+fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> (Config, bool) {
     let config = match ConfigStore::open(&dir.join(CONFIG_FILE)) {
         Ok(store) => {
             findings.push(Finding::Good(
@@ -63,13 +71,14 @@ fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> Config {
             findings.push(Finding::Note(
                 "there is no goop.json yet; the first start writes one".to_owned(),
             ));
-            return Config::default();
+            return (Config::default(), false);
         }
         Err(error) => {
             findings.push(Finding::Bad(error.to_string()));
-            return Config::default();
+            return (Config::default(), false);
         }
     };
+    let mut running = false;
     match PeerFolder::open(dir) {
         Ok(folder) => {
             let site = folder.resolve(&config.paths.site_root);
@@ -90,13 +99,20 @@ fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> Config {
             look_at_key(&folder.resolve(&config.identity.key_file), findings);
         }
         Err(FolderError::InUse { pid, .. }) => {
+            running = true;
             findings.push(Finding::Note(format!(
                 "a peer is running on this folder (process {pid}); ports below are its own"
             )));
         }
         Err(error) => findings.push(Finding::Bad(error.to_string())),
     }
-    config
+    (config, running)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 fn look_at_key(path: &Path, findings: &mut Vec<Finding>) {
@@ -157,10 +173,7 @@ fn look_at_network(config: &Config, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    else {
+    let Ok(runtime) = runtime() else {
         return;
     };
     let health = runtime.block_on(look_around(service));

@@ -5,7 +5,10 @@
 //! goes wrong with 1, and the message says what to do.
 
 mod backup;
+mod control;
+mod db;
 mod doctor;
+mod messages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ enum Command {
     Doctor(DoctorCommand),
     Backup(BackupCommand),
     Restore(RestoreCommand),
+    Send(SendCommand),
+    Listen(ListenCommand),
+    Db(db::DbCommand),
 }
 
 /// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
@@ -88,6 +94,33 @@ struct RestoreCommand {
     /// the folder to make; it must not exist or be empty
     #[argh(positional)]
     dir: PathBuf,
+}
+
+/// Write to a peer, through a peer of yours that runs. Prints `delivered`, or that it waits until they are back.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "send")]
+struct SendCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// to whom: a peer id, or the name of exactly one known peer
+    #[argh(positional)]
+    peer: String,
+    /// what to write (after `--` if it begins with a dash); without it, what comes in on standard input
+    #[argh(positional)]
+    text: Option<String>,
+}
+
+/// Print what your running peer hears, one JSON object a line, until Ctrl-C.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "listen")]
+struct ListenCommand {
+    /// the folder of your peer
+    #[argh(positional)]
+    dir: PathBuf,
+    /// which topics, comma-separated: exact ones such as `chat`, or beginnings such as `x:*`; all of them without
+    #[argh(positional)]
+    topic: Option<String>,
 }
 
 /// Exit code of a command line that cannot be read, as in the Go program.
@@ -155,6 +188,13 @@ fn obey(args: Args) -> ExitCode {
             backup::backup(&dir, &file, keys)
         }
         Some(Command::Restore(RestoreCommand { file, dir })) => backup::restore(&file, &dir),
+        Some(Command::Send(SendCommand { dir, peer, text })) => {
+            messages::send(&dir, &peer, text.as_deref())
+        }
+        Some(Command::Listen(ListenCommand { dir, topic })) => {
+            messages::listen(&dir, topic.as_deref())
+        }
+        Some(Command::Db(command)) => db::run(&command),
         None => {
             println!("{}", help());
             ExitCode::SUCCESS
@@ -185,7 +225,16 @@ fn answer(given: &[String], exit: &EarlyExit) -> ExitCode {
     match given.first() {
         Some(first)
             if !first.starts_with('-')
-                && !["peer", "rendezvous", "doctor"].contains(&first.as_str()) =>
+                && ![
+                    "peer",
+                    "rendezvous",
+                    "doctor",
+                    "backup",
+                    "restore",
+                    "send",
+                    "listen",
+                ]
+                .contains(&first.as_str()) =>
         {
             println!("{}", help());
             eprintln!("Error: unknown command '{first}'");
@@ -233,6 +282,18 @@ mod tests {
                 command: Some(Command::Restore(restore)),
                 ..
             }) => format!("restore {:?} {:?}", restore.file, restore.dir),
+            Ok(Args {
+                command: Some(Command::Send(send)),
+                ..
+            }) => format!("send {:?} {:?} {:?}", send.dir, send.peer, send.text),
+            Ok(Args {
+                command: Some(Command::Listen(listen)),
+                ..
+            }) => format!("listen {:?} {:?}", listen.dir, listen.topic),
+            Ok(Args {
+                command: Some(Command::Db(db)),
+                ..
+            }) => format!("{db:?}"),
             Err(exit) if exit.status.is_ok() => "help".to_owned(),
             Err(_) => "wrong".to_owned(),
         };
@@ -256,6 +317,26 @@ mod tests {
             "backup \"me\" \"b.zip\" keys=true",
         );
         check("restore b.zip me", "restore \"b.zip\" \"me\"");
+        check("send me Bob hello", "send \"me\" \"Bob\" Some(\"hello\")");
+        check("send me Bob -- -5", "send \"me\" \"Bob\" Some(\"-5\")");
+        check("send me Bob", "send \"me\" \"Bob\" None");
+        check("send me", "wrong");
+        check("listen me", "listen \"me\" None");
+        check("listen me chat,x:*", "listen \"me\" Some(\"chat,x:*\")");
+        check(
+            "db me check",
+            "DbCommand { dir: \"me\", action: Check(Check) }",
+        );
+        check(
+            "db me import b.zip --replace",
+            "DbCommand { dir: \"me\", action: Import(Import { file: \"b.zip\", replace: true }) }",
+        );
+        check(
+            "db me shell",
+            "DbCommand { dir: \"me\", action: Shell(Shell { write: false }) }",
+        );
+        check("db me", "wrong");
+        check("db check", "wrong");
         check("backup me", "wrong");
         check("-version", "version");
         check("--version", "version");

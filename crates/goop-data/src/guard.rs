@@ -21,6 +21,8 @@ use crate::query::functions;
 const MAX_VALUE: c_int = 16 * 1024 * 1024;
 /// Longest statement, in bytes; what is rebuilt from the largest question is shorter.
 const MAX_STATEMENT: c_int = 256 * 1024;
+/// Longest statement of a text that fills a database: the largest value twice, in hexadecimal, with room.
+pub(crate) const MAX_LOADED: c_int = 2 * MAX_VALUE + MAX_STATEMENT;
 /// Deepest expression; ours are bounded before (`query::MAX_DEPTH`, and what stands around it).
 const MAX_DEPTH: c_int = 500;
 /// Instructions of a prepared statement.
@@ -49,6 +51,10 @@ pub(crate) enum Scope {
     UserTables,
     /// Every table: the owner's own console.
     Everything,
+    /// A foreign text fills a database that is read by nobody but us: it makes tables and adds rows, and no more.
+    Loading,
+    /// Statements of our own in such a database.
+    Loaded,
 }
 
 /// Scope and clock of one connection.
@@ -81,10 +87,15 @@ impl Guard {
 
     fn allows(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> bool {
         let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*scope {
+            Scope::Loading => return loads(action, first, second),
+            Scope::Loaded => return true,
+            _ => {}
+        }
         match action {
             ffi::SQLITE_SELECT => *scope != Scope::Closed,
             ffi::SQLITE_FUNCTION => match &*scope {
-                Scope::Closed => false,
+                Scope::Closed | Scope::Loading | Scope::Loaded => false,
                 // Texts of the owner and of their scripts: every function that only calculates.
                 Scope::UserTables | Scope::Everything => second.is_some_and(|name| {
                     let name = name.to_ascii_lowercase();
@@ -95,7 +106,7 @@ impl Guard {
                 }
             },
             ffi::SQLITE_READ => match &*scope {
-                Scope::Closed => false,
+                Scope::Closed | Scope::Loading | Scope::Loaded => false,
                 Scope::Everything => true,
                 Scope::UserTables => first.is_some_and(|table| !crate::ident::is_reserved(table)),
                 Scope::Table { name, columns } => {
@@ -111,6 +122,41 @@ impl Guard {
             _ => false,
         }
     }
+}
+
+/// What a text may do that fills a database of its own, and sees nothing else.
+fn loads(action: c_int, first: Option<&str>, second: Option<&str>) -> bool {
+    let is = |name: Option<&str>, known: &[&str]| name.is_some_and(|name| known.contains(&name));
+    let ours = |name: Option<&str>| name.is_some_and(|name| !crate::ident::is_reserved(name));
+    let inside = ["sqlite_master", "sqlite_schema", "sqlite_sequence"];
+    match action {
+        ffi::SQLITE_CREATE_TABLE => ours(first) || is(first, &["sqlite_sequence"]),
+        ffi::SQLITE_CREATE_INDEX => ours(second),
+        ffi::SQLITE_INSERT => ours(first) || is(first, &inside),
+        ffi::SQLITE_READ => ours(first) || is(first, &inside),
+        ffi::SQLITE_UPDATE => is(first, &inside),
+        ffi::SQLITE_SELECT => true,
+        ffi::SQLITE_FUNCTION => {
+            second.is_some_and(|name| functions::is_known(&name.to_ascii_lowercase()))
+        }
+        _ => false,
+    }
+}
+
+/// Puts the authorizer onto a connection to a database that a foreign text fills, whose statements are as long as the
+/// largest value in hexadecimal.
+pub(crate) async fn fill(connection: &mut SqliteConnection) -> Result<&'static Guard, DataError> {
+    let guard = restrict(connection).await?;
+    let mut handle = connection.lock_handle().await?;
+    // SAFETY: the handle is open and ours while `handle` lives; limits are plain numbers.
+    unsafe {
+        ffi::sqlite3_limit(
+            handle.as_raw_handle().as_ptr(),
+            ffi::SQLITE_LIMIT_SQL_LENGTH,
+            MAX_LOADED,
+        );
+    }
+    Ok(guard)
 }
 
 /// Puts clock, limits and authorizer onto a reading connection.

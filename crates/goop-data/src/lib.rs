@@ -10,6 +10,8 @@
 //! | [`graphql`] | tables in context, asked in GraphQL |
 //! | [`transform`] | rows of a table, a file or the web made into rows of another shape |
 //! | [`protocol`] | `/goop/data/1.0.0`, both ends |
+//! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
+//! | [`tool`] | a database from outside its peer |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |
 //! | [`value`], [`moment`], [`json`], [`ident`] | values, times, JSON and names as the Go program has them |
 
@@ -20,11 +22,13 @@ pub mod chat;
 pub mod check;
 mod definition;
 mod direct;
+mod dump;
 mod error;
 mod execute;
 pub mod graphql;
 mod guard;
 pub mod ident;
+mod incoming;
 pub mod json;
 pub mod meta;
 pub mod moment;
@@ -36,8 +40,10 @@ mod request;
 mod rights;
 pub mod schema;
 mod schema_files;
+mod split;
 mod store;
 mod tables;
+pub mod tool;
 pub mod transform;
 pub mod value;
 mod writing;
@@ -45,9 +51,12 @@ mod writing;
 pub use answer::{Answer, Pieces, Whole};
 pub use caller::{Caller, CallerKind, Data, NoScripts, Scripts};
 pub use direct::MAX_MANY;
+pub use dump::{Dump, DumpedTable};
 pub use error::DataError;
+pub use incoming::{BroughtIn, Incoming, MANIFEST, SCRIPT, Told};
 pub use reading::{Find, MAX_CONSOLE};
 pub use request::{ColumnField, Op, Request};
+pub use split::Splitter;
 pub use store::{
     Catalog, Change, ChangeKind, ColumnInfo, DAMAGED, Database, FILE, FILES, Health, Limits, Row,
     Rows, Salvaged, Table, TableKind, copy,

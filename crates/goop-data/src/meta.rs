@@ -14,6 +14,9 @@ pub const TEMPLATE_GROUP_ID: &str = "template_group_id";
 /// Name of the template that the group belongs to.
 pub const TEMPLATE_GROUP_NAME: &str = "template_group_name";
 
+/// Name of the backup of the last import that came to its end.
+pub const IMPORTED: &str = "imported";
+
 /// The named texts.
 #[derive(Debug, Clone)]
 pub struct Meta(Database);

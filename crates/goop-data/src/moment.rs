@@ -3,6 +3,12 @@
 use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
+/// Now, as RFC 3339 in UTC.
+#[must_use]
+pub fn rfc3339_now() -> String {
+    rfc3339(OffsetDateTime::now_utc())
+}
+
 /// Now, as `CURRENT_TIMESTAMP` would store it: `YYYY-MM-DD HH:MM:SS`, UTC.
 #[must_use]
 pub fn now() -> String {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use goop_identity::PeerId;
+use goop_identity::seal::Keyring;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,27 +31,6 @@ pub const WORK_DEADLINE: Duration = Duration::from_secs(35);
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// What a sealed line begins with.
 const SEALED: &[u8] = b"ENC:";
-
-/// Seals for peers and opens what they sealed (network.md 6). `None` means: not sealed, or not to be opened.
-pub trait Keyring: Send + Sync + 'static {
-    /// Seals towards a peer whose key is known and that can open it.
-    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String>;
-    /// Opens a text from a peer.
-    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>>;
-}
-
-/// A keyring that never seals.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoKeys;
-
-impl Keyring for NoKeys {
-    fn seal_for(&self, _: &PeerId, _: &[u8]) -> Option<String> {
-        None
-    }
-    fn open_from(&self, _: &PeerId, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-}
 
 /// Why serving ended early. The caller has nobody left to tell.
 #[derive(Debug, thiserror::Error)]

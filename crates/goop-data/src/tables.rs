@@ -499,7 +499,10 @@ fn key_index(table: &str) -> String {
     format!("_key_{table}")
 }
 
-async fn index_keys(connection: &mut SqliteConnection, schema: &Schema) -> Result<(), DataError> {
+pub(crate) async fn index_keys(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<(), DataError> {
     let keys: Vec<String> = schema.keys().map(|column| quoted(&column.name)).collect();
     if keys.is_empty() {
         return Ok(());
@@ -538,13 +541,13 @@ fn columns_json(table: &Table) -> Json {
     columns.collect()
 }
 
-async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), DataError> {
+pub(crate) async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), DataError> {
     // Made of quoted names and checked definitions alone.
     sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
 }
 
-async fn bound(
+pub(crate) async fn bound(
     connection: &mut SqliteConnection,
     sql: &'static str,
     values: &[&str],
@@ -584,7 +587,7 @@ pub(crate) async fn store_schema(
 }
 
 /// Keeps the list of the template's tables in step.
-async fn template_tables(
+pub(crate) async fn template_tables(
     connection: &mut SqliteConnection,
     rename: impl Fn(&str) -> Option<String>,
 ) -> Result<(), DataError> {

@@ -96,6 +96,15 @@ impl Value {
         }
     }
 
+    /// The bytes of a text of a result, as they are; `None` for what is no text.
+    pub(crate) fn text_of_row(row: &SqliteRow, index: usize) -> Result<Option<Vec<u8>>, DataError> {
+        let raw = row.try_get_raw(index)?;
+        if raw.is_null() || raw.type_info().name() != "TEXT" {
+            return Ok(None);
+        }
+        decoded(raw).map(Some)
+    }
+
     /// Reads one column of a result.
     pub(crate) fn of_row(row: &SqliteRow, index: usize) -> Result<Self, DataError> {
         let raw = row.try_get_raw(index)?;

@@ -227,3 +227,100 @@ fn tables_without_a_schema_follow_their_insert_policy() {
         check(&stranger, &classic(word), owners);
     }
 }
+
+/// What the whole of it means, for people: `docs/access.md`.
+fn page() -> String {
+    let mut text = String::from(
+        "# Who may do what with a table\n\nMade from `goop_data::access::decide` by its tests; `GOOP_WRITE=1 cargo test -p goop-data --test access` writes it \
+         anew.\n\nThe owner, on the control pages and on pages of the own site, may do everything with their own tables, and so may the site's \
+         data functions. Everybody else, peers and guests of the web, may what the table's policy for the operation says:\n\n\
+         - **all**: every row.\n- **own**: rows they added themselves; the text is the answer for others' rows.\n- *a text*: nothing; the text is the answer.\n",
+    );
+    let headings = ["read", "insert", "update", "delete"];
+    let mut table = |title: &str, rows: Vec<(String, [String; 4])>| {
+        text.push_str(&format!(
+            "\n## {title}\n\n| | {} |\n|---|---|---|---|---|\n",
+            headings.join(" | ")
+        ));
+        for (name, cells) in rows {
+            let cells = cells.map(|cell| match cell.split_once(" | ") {
+                Some((own, otherwise)) => format!("**{own}** ({otherwise})"),
+                None if ["all", "view"].contains(&cell.as_str()) => format!("**{cell}**"),
+                None => format!("*{cell}*"),
+            });
+            text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+        }
+    };
+    let cells = |caller: &Standing, target: Target<'_>| {
+        Operation::ALL.map(|operation| short(&decide(caller, target, operation)))
+    };
+    let callers = [
+        ("the owner", Standing::Owner),
+        ("a data function", Standing::Script),
+        ("no groups here", Standing::Visitor(Membership::NoGroups)),
+        ("not a member", Standing::Visitor(Membership::Stranger)),
+        ("member, role `editor` (may everything)", role("editor")),
+        (
+            "member, role `writer` (may read and insert)",
+            role("writer"),
+        ),
+        ("member, role that the table does not name", role("nobody")),
+        ("member, role `owner`", role("owner")),
+    ];
+    for (policy, what) in [
+        ("open", "Policy `open`"),
+        ("owner", "Policy `owner`"),
+        ("group", "Policy `group`, with a map of roles"),
+        ("local", "Policy `local`"),
+        ("", "No policy for the operation"),
+        ("purple", "A policy that is no word"),
+    ] {
+        let rules = rules(policy, true);
+        let rows = callers.iter();
+        let rows =
+            rows.map(|(name, caller)| ((*name).to_owned(), cells(caller, Target::Table(&rules))));
+        table(what, rows.collect());
+    }
+    let bare = rules("group", false);
+    let rows = callers.iter();
+    let rows = rows.map(|(name, caller)| ((*name).to_owned(), cells(caller, Target::Table(&bare))));
+    table("Policy `group`, without a map of roles", rows.collect());
+    let stranger = Standing::Visitor(Membership::Stranger);
+    let words = ["open", "public", "group", "local", "owner", "", "purple"];
+    let rows = words.map(|word| {
+        let rules = Rules::of(None, word);
+        (
+            format!("`insert_policy` {word:?}"),
+            cells(&stranger, Target::Table(&rules)),
+        )
+    });
+    table(
+        "A table without a schema, for somebody who is no member",
+        rows.to_vec(),
+    );
+    for (what, target) in [
+        (
+            "`_groups` (**view**: what a group is, without its roles)",
+            Target::Groups,
+        ),
+        ("Any other table of the system", Target::System),
+    ] {
+        let rows = callers.iter();
+        let rows = rows.map(|(name, caller)| ((*name).to_owned(), cells(caller, target)));
+        table(what, rows.collect());
+    }
+    text
+}
+
+#[test]
+fn the_page_about_it_says_what_is_so() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/access.md");
+    if std::env::var_os("GOOP_WRITE").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written == page(),
+        "docs/access.md is of other rules: docs/contributing.md says how it is written anew"
+    );
+}

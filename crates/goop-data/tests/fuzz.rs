@@ -5,12 +5,14 @@ mod support;
 
 use std::panic::AssertUnwindSafe;
 
-use goop_data::protocol::{self, NoKeys};
+use goop_data::protocol;
 use goop_data::query::{Question, Source, SourceColumn, select};
 use goop_data::schema::Schema;
 use goop_data::{Data, Find, Request, Value, moment};
+use goop_identity::seal::NoKeys;
 use serde_json::{Value as Json, json};
-use support::{actor, fresh, object, owner};
+use support::actors::actor;
+use support::{fresh, object, owner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 

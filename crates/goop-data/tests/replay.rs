@@ -11,13 +11,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use goop_data::access::{Membership, Roles};
-use goop_data::protocol::{self, CallError, Keyring, NoKeys};
+use goop_data::protocol::{self, CallError};
 use goop_data::schema::Schema;
 use goop_data::{Data, DataError, Request};
+use goop_identity::seal::{Keyring, NoKeys};
 use serde_json::{Value as Json, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
-use support::{ALICE, actor, bytes, copy_of, fixture, fresh, lines, object, owner, pair, settled};
+use support::actors::{actor, pair};
+use support::{ALICE, bytes, copy_of, fixture, fresh, lines, object, owner, settled};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Our answer where it is another.

@@ -7,10 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use goop_data::protocol::{self, CallError, NoKeys, ask, call};
+use goop_data::protocol::{self, CallError, ask, call};
 use goop_data::{Data, Op, Request};
+use goop_identity::seal::NoKeys;
 use serde_json::{Value as Json, json};
-use support::{actor, fresh, object, owner, pair};
+use support::actors::{actor, pair};
+use support::{fresh, object, owner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 async fn site() -> (tempfile::TempDir, Data) {

@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use crypto_box::aead::AeadInPlace;
 use crypto_box::{Nonce, PublicKey, SalsaBox, SecretKey, Tag};
 
+use crate::PeerId;
+
 /// Bytes of a key of either kind.
 pub const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 24;
@@ -172,4 +174,25 @@ pub fn open(text: &[u8], from: &NaclPublic, own: &NaclSecret) -> Result<Vec<u8>,
         .map_err(|_| SealError::WrongKey)?;
     sealed.drain(..OVERHEAD);
     Ok(sealed)
+}
+
+/// Seals for peers and opens what they sealed (network.md 6). `None` means: not sealed, or not to be opened.
+pub trait Keyring: Send + Sync + 'static {
+    /// Seals towards a peer whose key is known and that can open it.
+    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String>;
+    /// Opens a text from a peer.
+    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// A keyring that never seals.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoKeys;
+
+impl Keyring for NoKeys {
+    fn seal_for(&self, _: &PeerId, _: &[u8]) -> Option<String> {
+        None
+    }
+    fn open_from(&self, _: &PeerId, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }

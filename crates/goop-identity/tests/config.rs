@@ -110,6 +110,14 @@ fn rules() {
             "presence.rendezvous_wan: ",
         );
     }
+    bad(
+        "{\"presence\":{\"rendezvous_more\":\"http://a ftp://b\"}}",
+        "presence.rendezvous_more: ",
+    );
+    good(
+        "{\"presence\":{\"rendezvous_wan\":\" http://a/ \",\"rendezvous_more\":\"http://b  http://a http://c/ http://d http://e\"}}",
+        |config| config.presence.servers() == ["http://a", "http://b", "http://c", "http://d"],
+    );
     good(
         "{\"presence\":{\"rendezvous_wan\":\"http://127.0.0.1:8787\"}}",
         |_| true,

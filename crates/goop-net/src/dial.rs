@@ -28,6 +28,8 @@ const LONGEST_PAUSE_RELAYED: Duration = Duration::from_secs(300);
 /// A peer that announces ever new addresses ends its pause no more often than this: it could make us knock at doors
 /// that it chooses.
 const NEW_ADDRESS_PAUSE: Duration = Duration::from_secs(5);
+/// Pauses end this soon after our own network changed: routes and names have to settle.
+const MOVED: Duration = Duration::from_secs(1);
 /// So many failures at old addresses still count at new ones, for the same reason.
 const FAILURES_KEPT: u32 = 3;
 /// No time is wanted for longer; nothing sensible comes near, and the clock must not overflow.
@@ -282,6 +284,23 @@ impl DialPlan {
                     not_before: not_before.min(soon),
                 },
             );
+        }
+    }
+
+    /// Our network changed: who could not be reached before may be now, so pauses end, for the nearest
+    /// [`MAX_DIALLING`] peers at a time and not in step with everybody else who lost the same network.
+    pub fn moved(&mut self, now: Instant) {
+        let paused: Vec<PeerId> = self.due.iter().map(|(_, peer)| *peer).collect();
+        for peer in paused {
+            let soon = now + MOVED.mul_f64(self.rng.random_range(0.5..1.0));
+            let Some(plan) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            plan.failures = plan.failures.min(FAILURES_KEPT);
+            if let State::Idle { not_before } = plan.state {
+                let not_before = not_before.min(soon);
+                self.enter(&peer, State::Idle { not_before });
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod dialling;
+mod doubt;
 mod events;
 mod mapping;
 mod probing;
@@ -17,7 +18,7 @@ mod swarm;
 mod tests;
 mod websocket;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,7 @@ use crate::mdns::socket::{Discovery as MdnsTask, MdnsHealth, Sighting};
 use crate::mdns::{Agent, Found};
 use crate::net::{FavoriteError, PeerEvent};
 use crate::observed::Observed;
+use crate::outside::Outside;
 use crate::presence::{Announcer, Gate};
 use crate::reach::Probes;
 use crate::relay::{RelayInfo, RelayPlan, RelayState};
@@ -51,6 +53,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 use goop_identity::presence::PresenceMessage;
 
 use addresses::Candidates;
+use doubt::Doubts;
 use mapping::Mapping;
 use punching::Punching;
 use routes::View;
@@ -89,6 +92,8 @@ pub(crate) enum Command {
     Heard(Box<PresenceMessage>),
     /// It was agreed to dial a peer at these addresses now.
     Punch(PeerId, Vec<Multiaddr>),
+    /// The network around us changed.
+    NetworkChanged,
     /// Answered when everything before it is done and shown.
     Sync(oneshot::Sender<()>),
     Shutdown,
@@ -115,6 +120,7 @@ pub(crate) struct Shared {
     /// The relay in use, and whether others reach us through it.
     pub(crate) relay_info: watch::Receiver<(Option<RelayInfo>, bool)>,
     pub(crate) own_record: watch::Receiver<Option<PresenceMessage>>,
+    pub(crate) outside: watch::Receiver<Outside>,
     pub(crate) ttl: Duration,
     pub(crate) protocols: Arc<[StreamProtocol]>,
 }
@@ -140,10 +146,7 @@ pub(crate) struct Host {
     probing: JoinSet<(PeerId, bool)>,
     /// Who waits for a probe.
     curious: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    /// Older connections of peers that made a new one, being asked whether they still work.
-    doubted: JoinSet<(ConnectionId, bool)>,
-    /// Connections that missed a ping.
-    silent: HashSet<ConnectionId>,
+    doubts: Doubts,
     saving: Saving,
     relay: RelayPlan,
     reserving: JoinSet<relaying::Answer>,
@@ -163,8 +166,12 @@ pub(crate) struct Host {
     /// The connection by which the relay is to see our TCP port, until it said what it sees.
     looking: Option<ConnectionId>,
     own_record: watch::Sender<Option<PresenceMessage>>,
+    /// How we look from outside.
+    outside: watch::Sender<Outside>,
     /// Where we listen, as far as others can do something with it.
     own_addrs: Vec<Multiaddr>,
+    /// There were such addresses before.
+    was_somewhere: bool,
     /// What others are told about where we are.
     published: Vec<Multiaddr>,
     listening: watch::Sender<Vec<Multiaddr>>,
@@ -205,6 +212,7 @@ impl Host {
         let (relay_info, relay_info_seen) = watch::channel((None, false));
         let (candidates, candidates_seen) = watch::channel(Candidates::default());
         let (own_record, own_record_seen) = watch::channel(None);
+        let (outside, outside_seen) = watch::channel(Outside::default());
         let view = View {
             commands: commands.clone(),
             links: links.clone(),
@@ -235,6 +243,7 @@ impl Host {
             relay_state: relay_state_seen,
             relay_info: relay_info_seen,
             own_record: own_record_seen,
+            outside: outside_seen,
             ttl: config.ttl,
             protocols: serving.protocols().clone(),
         };
@@ -266,8 +275,7 @@ impl Host {
             probes: Probes::default(),
             probing: JoinSet::new(),
             curious: HashMap::new(),
-            doubted: JoinSet::new(),
-            silent: HashSet::new(),
+            doubts: Doubts::default(),
             saving: Saving::new(directory),
             relay: RelayPlan::new(reach, now),
             reserving: JoinSet::new(),
@@ -283,7 +291,9 @@ impl Host {
             candidates,
             looking: None,
             own_record,
+            outside,
             own_addrs: Vec::new(),
+            was_somewhere: false,
             published: Vec::new(),
             listening,
             rows,
@@ -337,7 +347,7 @@ impl Host {
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
                 Some(answered) = self.reserving.join_next() => self.on_reserve_task(answered),
                 Some(agreed) = self.punching.next() => self.on_agreed(agreed),
-                Some(Ok((connection, answers))) = self.doubted.join_next() => self.on_doubt(connection, answers),
+                Some(doubt) = self.doubts.next() => self.on_doubt(doubt),
                 () = self.saving.finished() => {}
                 Some(answered) = self.mapping.next() => self.on_mapping(answered),
                 () = &mut sleep => self.tick(Instant::now()),
@@ -423,6 +433,7 @@ impl Host {
             }
             Command::Heard(message) => self.on_rendezvous(*message),
             Command::Punch(peer, addrs) => self.punch(peer, addrs, false),
+            Command::NetworkChanged => self.moved(now),
             Command::Sync(reply) => {
                 self.show();
                 let _ = reply.send(());
@@ -522,7 +533,7 @@ impl Host {
             let _ = reply.send(Err(OpenError::Closed));
         }
         self.probing.shutdown().await;
-        self.doubted.shutdown().await;
+        self.doubts.shutdown().await;
         self.reserving.shutdown().await;
         self.punching.shutdown().await;
         let begun = tokio::time::Instant::now();

@@ -217,6 +217,13 @@ impl Links {
         Some(link.outbound)
     }
 
+    /// One connection.
+    pub(crate) fn link(&self, peer: &PeerId, id: ConnectionId) -> Option<Link> {
+        let peers = self.read();
+        let links = &peers.get(peer)?.links;
+        links.iter().find(|link| link.id == id).cloned()
+    }
+
     /// Where a peer is that is connected without a relay.
     pub(crate) fn direct_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
         let peers = self.read();
@@ -254,11 +261,28 @@ impl Links {
         links.filter(|link| link.relayed).cloned().collect()
     }
 
+    /// The connection by which a peer called us through a relay last: older ones may have died unnoticed.
+    pub(crate) fn newest_call(&self, peer: &PeerId) -> Option<Link> {
+        let peers = self.read();
+        let mut links = peers.get(peer)?.links.iter().rev();
+        links.find(|link| link.relayed && !link.outbound).cloned()
+    }
+
     /// Whether any stream of a routed protocol is open.
     pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
         self.read()
             .get(peer)
             .is_some_and(|connected| connected.links.iter().any(|link| link.streams() > 0))
+    }
+
+    /// All connections of a peer, except one.
+    pub(crate) fn others(&self, peer: &PeerId, except: ConnectionId) -> Vec<Link> {
+        let peers = self.read();
+        let links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links.filter(|link| link.id != except).cloned().collect()
     }
 
     /// The direct connections of a peer, except one.
@@ -364,5 +388,36 @@ impl Opener {
             .map_err(|_| OpenError::Closed)?;
         drop(commands);
         answer.await.map_err(|_| OpenError::Closed)?
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_calls_through_relays_the_newest_counts() {
+        let (links, peer) = (Links::default(), PeerId::random());
+        let add = |number, relayed, outbound| {
+            let id = ConnectionId::new_unchecked(number);
+            let addr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+            links.add(peer, Link::new(id, addr, relayed, outbound).0);
+            id
+        };
+        assert!(links.newest_call(&peer).is_none());
+        let first = add(1, true, false);
+        assert_eq!(links.newest_call(&peer).unwrap().id, first);
+        let second = add(2, true, false);
+        add(3, true, true);
+        let direct = add(4, false, false);
+        assert_eq!(links.newest_call(&peer).unwrap().id, second);
+        let others: Vec<_> = links
+            .others(&peer, second)
+            .iter()
+            .map(|link| link.id)
+            .collect();
+        assert_eq!(others.len(), 3);
+        assert!(others.contains(&first) && others.contains(&direct));
     }
 }

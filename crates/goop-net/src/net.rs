@@ -16,6 +16,7 @@ use crate::diag::{self, Diagnosis, HostView};
 use crate::host::{Command, Host, Shared};
 use crate::links::{OpenError, Opener};
 use crate::mdns::socket::MdnsHealth;
+use crate::outside::Outside;
 use crate::relay::{RelayInfo, RelayState};
 use crate::router::Router;
 use crate::stream::Stream;
@@ -279,6 +280,18 @@ impl Net {
     /// Tells where a peer may listen, as a rendezvous or a test knows it, and that it is worth dialling.
     pub async fn add_known_addrs(&self, peer: PeerId, addrs: Vec<Multiaddr>) {
         self.send(Command::AddAddrs(peer, addrs)).await;
+    }
+
+    /// What stands between us and the internet, and how others see us; changes as they say so.
+    #[must_use]
+    pub fn outside(&self) -> watch::Receiver<Outside> {
+        self.inner.shared.outside.clone()
+    }
+
+    /// The network around us changed in a way that our addresses do not show, a machine that slept for example. Every
+    /// connection is asked for a sign of life, and those without are closed. A change of our addresses needs no call.
+    pub async fn network_changed(&self) {
+        self.send(Command::NetworkChanged).await;
     }
 
     /// How long offline peers are listed from now on (`viewer.peer_offline_grace_min`).

@@ -27,6 +27,8 @@ struct View {
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     views: HashMap<ConnectionId, View>,
+    /// Views of peers that we dialled from the port we listen on. They only tell what the router does.
+    elsewhere: HashMap<ConnectionId, Multiaddr>,
 }
 
 impl Observed {
@@ -50,8 +52,20 @@ impl Observed {
         old.is_none_or(|old| old.addr != addr)
     }
 
+    /// A peer that we dialled from the port we listen on says where it sees us. Answers whether that is news.
+    pub(crate) fn saw_elsewhere(&mut self, connection: ConnectionId, addr: Multiaddr) -> bool {
+        let room = self.elsewhere.len() < MAX;
+        room && self.elsewhere.insert(connection, addr.clone()) != Some(addr)
+    }
+
+    /// What such peers say.
+    pub(crate) fn elsewhere(&self) -> Vec<Multiaddr> {
+        self.elsewhere.values().cloned().collect()
+    }
+
     /// A connection ended, and its view with it.
     pub(crate) fn gone(&mut self, connection: ConnectionId) -> bool {
+        self.elsewhere.remove(&connection);
         self.views.remove(&connection).is_some()
     }
 

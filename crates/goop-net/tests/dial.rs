@@ -248,3 +248,25 @@ fn a_hint_ends_a_pause_but_not_in_a_row() {
     bench.plan.hint(&peer, bench.now);
     assert_eq!(bench.next().0, 5 * SECOND);
 }
+
+#[test]
+fn another_network_of_ours_ends_every_pause() {
+    let (mut bench, peer) = Bench::new();
+    bench.learn(peer, 1);
+    bench.plan.set_relayed(&peer, true);
+    for _ in 0..12 {
+        bench.next();
+        bench.plan.failed(&peer, bench.now);
+    }
+    let pause = bench.plan.next_wake().unwrap() - bench.now;
+    assert!(pause > 60 * SECOND, "{pause:?}");
+    bench.plan.moved(bench.now);
+    let pause = bench.plan.next_wake().unwrap() - bench.now;
+    assert!(pause <= SECOND, "{pause:?}");
+    // It does not end again and again for each address that comes and goes.
+    bench.plan.moved(bench.now);
+    assert_eq!(bench.next().1, peer);
+    bench.plan.failed(&peer, bench.now);
+    let pause = bench.plan.next_wake().unwrap() - bench.now;
+    assert!(pause > 2 * SECOND, "{pause:?}");
+}

@@ -16,10 +16,11 @@ use goop_identity::presence::{PresenceKind, PresenceMessage};
 use goop_net::topology::Connection;
 use goop_net::{Multiaddr, Net, PeerId, RelayInfo, RelayState, Router, Transports};
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{SwarmBuilder, dcutr, identify, noise, ping, relay, tls, yamux};
 use relay_server::{Knows, RelayServer};
-use support::{eventually, over, start, stop, within};
+use support::{Cable, eventually, over, start, stop, tcp_port, within};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,6 +36,7 @@ struct Behaviour {
 struct Other {
     id: PeerId,
     dials: mpsc::UnboundedSender<Multiaddr>,
+    leaves: mpsc::UnboundedSender<PeerId>,
     punched: mpsc::UnboundedReceiver<Result<(), String>>,
     _task: AbortOnDropHandle<()>,
 }
@@ -101,11 +103,22 @@ impl Other {
         })
         .await;
         let (dials, mut to_dial) = mpsc::unbounded_channel::<Multiaddr>();
+        let (leaves, mut to_leave) = mpsc::unbounded_channel::<PeerId>();
         let (tell, punched) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    Some(addr) = to_dial.recv() => swarm.dial(addr).unwrap(),
+                    // Leaving ends dials that are under way, too, so it comes first.
+                    biased;
+                    Some(peer) = to_leave.recv() => swarm.disconnect_peer_id(peer).unwrap(),
+                    Some(addr) = to_dial.recv() => {
+                        let peer = addr.iter().last();
+                        let Some(Protocol::P2p(peer)) = peer else { panic!("dial whom?") };
+                        let opts = DialOpts::peer_id(peer)
+                            .condition(PeerCondition::Always)
+                            .addresses(vec![addr]);
+                        swarm.dial(opts.build()).unwrap();
+                    }
                     event = swarm.select_next_some() => {
                         if let SwarmEvent::Behaviour(BehaviourEvent::Dcutr(event)) = event {
                             let result = event.result.map(|_| ()).map_err(|error| error.to_string());
@@ -118,6 +131,7 @@ impl Other {
         Self {
             id,
             dials,
+            leaves,
             punched,
             _task: AbortOnDropHandle::new(task),
         }
@@ -186,14 +200,6 @@ async fn who_called_us_through_the_relay_answers_and_we_punch() {
     }
 }
 
-/// The port of a connection over TCP.
-fn tcp_port(addr: &Multiaddr) -> Option<u16> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_reached_over_quic_sees_our_tcp_port_once_somebody_is_met_through_it() {
     let relay = RelayServer::start(&Keypair::generate_ed25519(), 0, Knows::ItsAddress).await;
@@ -231,5 +237,36 @@ async fn a_relay_reached_over_quic_sees_our_tcp_port_once_somebody_is_met_throug
         relay.reservations.load(Ordering::SeqCst) > before
     })
     .await;
+    stop([net]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_through_the_relay_has_lost_its_direct_connection() {
+    let relay = RelayServer::start(&Keypair::generate_ed25519(), 0, Knows::ItsAddress).await;
+    let net = ours(&relay).await;
+    let me = Protocol::P2p(net.local_peer_id());
+    let tcp = net.listen_addrs();
+    let cable = Cable::to(tcp.iter().find(|addr| tcp_port(addr).is_some()).unwrap()).await;
+    let mut other = Other::start(&relay, LISTENS[1]).await;
+    other
+        .dials
+        .send(cable.addr.clone().with(me.clone()))
+        .unwrap();
+    eventually("a direct connection", || {
+        connection(&net, other.id) == Some(Connection::Direct)
+    })
+    .await;
+    cable.cut();
+    other.leaves.send(net.local_peer_id()).unwrap();
+    let circuit = relay.addrs[0]
+        .clone()
+        .with(Protocol::P2p(relay.peer))
+        .with(Protocol::P2pCircuit)
+        .with(me);
+    other.dials.send(circuit).unwrap();
+    within("a hole", other.punched.recv())
+        .await
+        .unwrap()
+        .unwrap();
     stop([net]).await;
 }

@@ -156,6 +156,7 @@ fn addresses_of_the_relay_are_cleaned_and_private_ones_come_first() {
         HOME,
         "/ip4/203.0.113.7/tcp/443/tls/sni/relay.example/ws",
         "/ip4/0.0.0.0/tcp/4001",
+        "/ip6/fe80::1/tcp/4001",
         "/ip4/10.0.0.5/tcp/4001",
     ]);
     relay.peer = peer;

@@ -7,7 +7,6 @@
 //! What goes out is the newest record of a `watch` channel; there is no queue that could grow or fall behind. What comes
 //! in are [`Heard`] values on a bounded channel.
 
-mod http;
 mod machine;
 mod relay_info;
 mod sse;
@@ -17,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::http::Method;
+use goop_http::{Ask, Http, Server};
 use goop_identity::presence::PresenceMessage;
 use goop_identity::{Keypair, PeerId};
 use tokio::sync::{mpsc, watch};
@@ -25,12 +24,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use http::HttpError;
+pub use goop_http::HttpError;
 pub use machine::{Action, Contact, Failure, Input, Machine};
 pub use relay_info::RelayInfo;
 
-use http::Http;
-
+/// What servers are told about this program.
+const AGENT: &str = concat!("goop2-rs/", env!("CARGO_PKG_VERSION"));
 /// How long the last record may take (rendezvous.md 19: up to 1 s), the end of the task included.
 const FAREWELL: Duration = Duration::from_millis(1_200);
 
@@ -102,9 +101,9 @@ impl Client {
         own: watch::Receiver<Option<PresenceMessage>>,
         heard: mpsc::Sender<Heard>,
     ) -> Result<Self, HttpError> {
-        let http = Http::new(&config.server)?;
+        let http = Http::new(&Server::parse(&config.server)?, AGENT)?;
         let (state, seen) = watch::channel(ServerState {
-            server: http.base().to_owned(),
+            server: http.server().to_string(),
             contact: Contact::Trying,
             since: SystemTime::now(),
             problem: None,
@@ -128,7 +127,7 @@ impl Client {
         self.state.clone()
     }
 
-    /// The network changed: pauses end now.
+    /// The network changed: pauses end now, and a connection that died with the old one is found out.
     pub fn hurry(&self) {
         // A full channel means that it will hurry anyway.
         let _ = self.hurry.try_send(());
@@ -140,14 +139,11 @@ impl Client {
     /// When the server is not there or refuses.
     pub async fn pulse(&self, peer: &PeerId) -> Result<(), HttpError> {
         let path = format!("/api/pulse?peer={}", peer.to_base58());
-        let (status, _) = self
-            .http
-            .ask(Method::POST, &path, Vec::new(), http::REST)
-            .await?;
-        if status.is_success() {
+        let answer = self.http.ask(Ask::post(&path, Vec::new())).await?;
+        if answer.status.is_success() {
             Ok(())
         } else {
-            Err(HttpError::Status(status))
+            Err(HttpError::Status(answer.status))
         }
     }
 
@@ -157,7 +153,7 @@ impl Client {
         let mut task = self.task;
         if timeout(FAREWELL, &mut task).await.is_err() {
             tracing::debug!(
-                server = self.http.base(),
+                server = %self.http.server(),
                 "the farewell was not taken in time"
             );
         }

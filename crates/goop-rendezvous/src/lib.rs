@@ -30,4 +30,4 @@ pub mod wire;
 
 pub use relay::RelayError;
 pub use server::{Server, ServerError};
-pub use settings::Settings;
+pub use settings::{Settings, local_url};

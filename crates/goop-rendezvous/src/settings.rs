@@ -202,6 +202,18 @@ impl Settings {
     }
 }
 
+/// Where a server that listens there is asked from its own machine: the address it is bound to, or loopback for all of
+/// them.
+#[must_use]
+pub fn local_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
 fn external(text: &str) -> Result<Url, SettingsError> {
     let url = Url::parse(text).map_err(|error| wrong("external_url", error.to_string()))?;
     match url.scheme() {
@@ -312,6 +324,18 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected, "{presence}");
+    }
+
+    #[test]
+    fn an_own_server_is_asked_where_it_listens() {
+        for (listen, url) in [
+            ("0.0.0.0:8787", "http://127.0.0.1:8787"),
+            ("192.0.2.7:80", "http://192.0.2.7:80"),
+            ("[::]:8787", "http://[::1]:8787"),
+            ("[2001:db8::7]:8787", "http://[2001:db8::7]:8787"),
+        ] {
+            assert_eq!(local_url(listen.parse().expect(listen)), url);
+        }
     }
 
     #[test]

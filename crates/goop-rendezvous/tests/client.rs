@@ -26,6 +26,12 @@ const SOON: Duration = Duration::from_secs(20);
 /// What ends every open socket without a word.
 const GOING: &str = "going";
 
+/// What makes every open socket mute and deaf, without an end.
+const STUCK: &str = "stuck";
+
+/// Sooner than a mute socket is given up for its silence alone (15 s).
+const SOONER: Duration = Duration::from_secs(10);
+
 /// What the server does with sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sockets {
@@ -165,6 +171,10 @@ async fn talk(mut socket: WebSocket, desk: Arc<Desk>) {
                 let Ok(text) = text else { return };
                 if text == GOING {
                     return;
+                }
+                if text == STUCK {
+                    drop(says);
+                    return std::future::pending().await;
                 }
                 if socket.send(Message::text(text)).await.is_err() {
                     return;
@@ -341,6 +351,30 @@ async fn a_server_that_comes_back_is_found_again() {
         }
     };
     assert_eq!(timeout(SOON, heard).await.expect("in time"), other);
+}
+
+#[tokio::test]
+async fn a_socket_that_died_with_the_old_network_is_replaced_and_a_living_one_stays() {
+    let mut server = Server::start(Sockets::AfterPublish).await;
+    let peer = Peer::of(&server);
+    peer.until(Contact::Socket).await;
+    let since = peer.client.state().borrow().since;
+    peer.client.hurry();
+    while server.published.try_recv().is_ok() {}
+    // Written after the question, and the answer to that comes before it is taken.
+    peer.own.send_replace(Some(named(peer.id, "Ann at home")));
+    assert_eq!(server.next_published().await.content, "Ann at home");
+    assert_eq!(peer.client.state().borrow().since, since);
+    let sent = server.desk.says.send(STUCK.to_owned());
+    sent.expect("a socket");
+    while server.desk.says.receiver_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    peer.client.hurry();
+    let mut state = peer.client.state();
+    let anew = state.wait_for(|state| state.contact == Contact::Socket && state.since != since);
+    let anew = timeout(SOONER, anew).await.map(drop);
+    assert!(anew.is_ok(), "{:?}", *peer.client.state().borrow());
 }
 
 #[tokio::test]

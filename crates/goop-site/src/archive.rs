@@ -4,7 +4,7 @@
 //! unpacked beside the site first; only a whole one takes its place, what was there is kept as a backup, and a program
 //! that is killed in between puts the old site back at its next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,12 @@ const CHUNK: usize = 64 * 1024;
 const SCRIPTS: &str = "lua";
 /// What an archive says of itself.
 const MANIFEST: &str = "manifest.json";
+/// Tables and rows of its database, as SQL.
+const SCRIPT: &str = "schema.sql";
+/// Schemas of its tables, a file each.
+const SCHEMAS: &str = "schemas";
+/// Where the files of its database go in the stage.
+const DATABASE: &str = "database";
 /// What scripts remember; not exported and not replaced.
 const STATE: &str = ".state";
 /// Written while a site is being replaced.
@@ -103,6 +109,23 @@ pub struct Manifest {
     pub exported_at: String,
     /// Whether scripts ran.
     pub lua_enabled: bool,
+    /// Who may add rows to the tables of its database.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, TablePolicy>,
+    /// Tables whose file below `schemas/` is their schema.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schemas: Vec<String>,
+    /// Whether visitors must have an e-mail address.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_email: bool,
+}
+
+/// What an archive says of one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TablePolicy {
+    /// Who may add rows.
+    pub insert_policy: String,
 }
 
 /// An archive that is being written, part by part.
@@ -224,17 +247,23 @@ fn options(name: &str) -> SimpleFileOptions {
         .last_modified_time(DateTime::default())
 }
 
-/// Writes the files of a site: the manifest, `site/…` without scripts, and `lua/…` without what they remember.
+/// Writes what an archive says of itself.
+///
+/// # Errors
+/// When the sink fails.
+pub fn export_manifest<W: Write>(writer: &mut Writer<W>, manifest: &Manifest) -> io::Result<()> {
+    writer.bytes(MANIFEST, &serde_json::to_vec_pretty(manifest)?)
+}
+
+/// Writes the files of a site: `site/…` without scripts, and `lua/…` without what they remember.
 ///
 /// # Errors
 /// When the sink fails or a file cannot be read to its end.
 pub fn export_files<W: Write>(
     writer: &mut Writer<W>,
-    manifest: &Manifest,
     site: &Path,
     scripts: &Path,
 ) -> io::Result<()> {
-    writer.bytes(MANIFEST, &serde_json::to_vec_pretty(manifest)?)?;
     let within = scripts.strip_prefix(site).ok().map(Path::to_owned);
     writer.tree("site/", site, &|path| within.as_deref() == Some(path))?;
     writer.tree("lua/", scripts, &|path| path.starts_with(STATE))
@@ -258,7 +287,7 @@ pub struct Imported {
     pub files: usize,
     /// Where the old site is kept.
     pub backup: PathBuf,
-    /// Files of the archive that were not taken: its database.
+    /// Files of the archive that were not taken.
     pub left_out: Vec<String>,
 }
 
@@ -267,48 +296,176 @@ struct Journal {
     backup: PathBuf,
 }
 
-/// Replaces a site by what an archive holds. All of it, or nothing: after an error the site is as it was.
+/// Replaces a site by what an archive holds, its database left aside. All of it, or nothing: after an error the site is
+/// as it was.
 ///
 /// # Errors
 /// See [`ArchiveError`].
 pub fn import(archive: impl Read + Seek, places: &Places) -> Result<Imported, ArchiveError> {
-    recover(places)?;
-    fs::create_dir_all(&places.work)?;
-    let stage = places.work.join(STAGE);
-    clear(&stage)?;
-    let unpacked = unpack(archive, &stage, Layout::Site).and_then(|unpacked| {
+    Staged::unpack(archive, places)?.exchange()?.keep()
+}
+
+/// An archive, unpacked beside the site and found good. Dropping it removes what was unpacked.
+#[derive(Debug)]
+pub struct Staged {
+    places: Places,
+    unpacked: Unpacked,
+    backup: PathBuf,
+}
+
+impl Staged {
+    /// Checks and unpacks an archive. The site stays as it is.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`].
+    pub fn unpack(archive: impl Read + Seek, places: &Places) -> Result<Self, ArchiveError> {
+        let path = places.work.join(JOURNAL);
+        if path.exists() {
+            return Err(ArchiveError::Refused(
+                "an earlier import did not come to its end; start the peer again".to_owned(),
+            ));
+        }
+        fs::create_dir_all(&places.work)?;
+        let stage = places.work.join(STAGE);
+        clear(&stage)?;
+        let mut staged = Self {
+            places: places.clone(),
+            unpacked: Unpacked::default(),
+            backup: places.work.join(BACKUPS).join(stamp()),
+        };
+        staged.unpacked = unpack(archive, &stage, Layout::Site)?;
         if stage.join("site").exists() {
-            Ok(unpacked)
+            Ok(staged)
         } else {
             Err(ArchiveError::NoSite)
         }
-    });
-    let done = unpacked.and_then(|unpacked| {
-        let backup = exchange(&stage, places)?;
-        Ok(Imported {
-            files: unpacked.files,
-            backup,
-            left_out: unpacked.left_out,
+    }
+
+    fn stage(&self) -> PathBuf {
+        self.places.work.join(STAGE)
+    }
+
+    /// Where the files of the archive's database lie (`manifest.json`, `schema.sql`, `schemas/`), if it has one.
+    #[must_use]
+    pub fn database(&self) -> Option<PathBuf> {
+        let folder = self.stage().join(DATABASE);
+        (folder.join(SCRIPT).exists() || folder.join(SCHEMAS).exists()).then_some(folder)
+    }
+
+    /// The folder, made now, where the old site will be kept, and what else is to be kept with it.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn backup(&self) -> io::Result<&Path> {
+        fs::create_dir_all(&self.backup)?;
+        Ok(&self.backup)
+    }
+
+    /// Puts what was unpacked in the place of the site. It is only there to stay once [`Exchanged::keep`] was called.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`]; the site is as it was.
+    pub fn exchange(mut self) -> Result<Exchanged, ArchiveError> {
+        self.backup()?;
+        exchange(&self.stage(), &self.backup, &self.places)?;
+        Ok(Exchanged {
+            places: self.places.clone(),
+            unpacked: std::mem::take(&mut self.unpacked),
+            backup: self.backup.clone(),
         })
-    });
-    let _ = clear(&stage);
-    done
+    }
 }
 
-/// Puts the old site back if a program was killed while it was being replaced. To be called at the start.
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // What is left is removed by the next import.
+        let _ = clear(&self.stage());
+        // Only where nothing was put into it.
+        let _ = fs::remove_dir(&self.backup);
+    }
+}
+
+/// A new site is in its place; the old one is kept beside it.
+#[derive(Debug)]
+#[must_use = "the next start puts the old site back unless it is kept"]
+pub struct Exchanged {
+    places: Places,
+    unpacked: Unpacked,
+    backup: PathBuf,
+}
+
+impl Exchanged {
+    /// The name of the backup, by which [`recover`] knows this exchange.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        mark(&self.backup)
+    }
+
+    /// The new site stays.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn keep(self) -> Result<Imported, ArchiveError> {
+        settle(&self.places, &self.backup)?;
+        keep_newest_backups(&self.places.work.join(BACKUPS));
+        Ok(Imported {
+            files: self.unpacked.files,
+            backup: self.backup,
+            left_out: self.unpacked.left_out,
+        })
+    }
+
+    /// The old site comes back.
+    ///
+    /// # Errors
+    /// When the disk says no; the next start tries again.
+    pub fn undo(self) -> Result<(), ArchiveError> {
+        put_back(&self.places, &self.backup)?;
+        let _ = fs::remove_dir_all(&self.backup);
+        Ok(fs::remove_file(self.places.work.join(JOURNAL))?)
+    }
+}
+
+fn mark(backup: &Path) -> String {
+    let name = backup.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The import is over: nothing is to be undone any more.
+fn settle(places: &Places, backup: &Path) -> io::Result<()> {
+    fs::remove_file(places.work.join(JOURNAL))?;
+    let _ = fs::remove_file(backup.join(MOVED));
+    Ok(())
+}
+
+/// Puts the old site back if a program was killed while it was being replaced. To be called at the start. An import whose
+/// database was brought in (`done` is its [`Exchanged::mark`]) is not undone.
 ///
 /// # Errors
 /// When the disk says no.
-pub fn recover(places: &Places) -> io::Result<()> {
+pub fn recover(places: &Places, done: &str) -> io::Result<()> {
     let path = places.work.join(JOURNAL);
     let journal: Journal = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    if mark(&journal.backup) == done {
+        return settle(places, &journal.backup);
+    }
     tracing::warn!(backup = %journal.backup.display(), "an import did not come to its end; the old site is put back");
     put_back(places, &journal.backup)?;
     fs::remove_file(path)
+}
+
+/// Unpacks the database of an archive (`manifest.json`, `schema.sql`, `schemas/`) into `folder`, which must not exist or
+/// be empty. Its site and scripts are left aside.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn unpack_database(archive: impl Read + Seek, folder: &Path) -> Result<(), ArchiveError> {
+    fs::create_dir_all(folder)?;
+    unpack(archive, folder, Layout::Database).map(drop)
 }
 
 /// Unpacks an archive of a whole folder into `folder`, which must not exist or be empty. All of it or nothing.
@@ -335,6 +492,8 @@ pub fn restore(archive: impl Read + Seek, folder: &Path) -> Result<usize, Archiv
 enum Layout {
     /// An export, or a plain zip of a site.
     Site,
+    /// The files of an export's database alone.
+    Database,
     /// Paths below the folder.
     AsItIs,
 }
@@ -398,7 +557,7 @@ fn unpack(
         ));
     }
     let strip = match layout {
-        Layout::Site => common_folder(&names),
+        Layout::Site | Layout::Database => common_folder(&names),
         Layout::AsItIs => String::new(),
     };
     let mut seen = BTreeSet::new();
@@ -409,12 +568,11 @@ fn unpack(
         let name = name.strip_prefix(&strip).unwrap_or(name);
         let target = match layout {
             Layout::Site => place_of(name),
+            Layout::Database => place_in_database(name),
             Layout::AsItIs => Some(PathBuf::from(name)),
         };
         let Some(target) = target else {
-            if name != MANIFEST {
-                done.left_out.push(name.to_owned());
-            }
+            done.left_out.push(name.to_owned());
             continue;
         };
         if !seen.insert(target.clone()) {
@@ -440,7 +598,7 @@ fn unpack(
             .checked_sub(copied)
             .ok_or_else(|| ArchiveError::Refused("it unpacks to more than it says".to_owned()))?;
         file.sync_all()?;
-        done.files += 1;
+        done.files += usize::from(layout != Layout::Site || !target.starts_with(DATABASE));
     }
     Ok(done)
 }
@@ -514,41 +672,38 @@ fn place_of(name: &str) -> Option<PathBuf> {
     let top = name.split('/').next().unwrap_or_default();
     match top {
         "site" | "lua" if name.contains('/') => Some(PathBuf::from(name)),
-        // The database's part of an archive.
-        "schemas" => None,
-        _ if matches!(name, MANIFEST | "schema.sql") => None,
+        SCHEMAS => Some(Path::new(DATABASE).join(place_in_database(name)?)),
+        _ if matches!(name, MANIFEST | SCRIPT) => Some(Path::new(DATABASE).join(name)),
         // A plain zip of a site, not an export.
         _ => Some(Path::new("site").join(name)),
     }
 }
 
-/// Puts the stage in the place of the site; gives where the old one is kept.
-fn exchange(stage: &Path, places: &Places) -> Result<PathBuf, ArchiveError> {
-    let backup = places.work.join(BACKUPS).join(stamp());
-    fs::create_dir_all(&backup)?;
+/// Where a file of an archive's database goes; `None` for other files.
+fn place_in_database(name: &str) -> Option<PathBuf> {
+    let file = name.strip_prefix("schemas/");
+    let is_schema = file.is_some_and(|file| file.ends_with(".json") && !file.contains('/'));
+    (is_schema || matches!(name, MANIFEST | SCRIPT)).then(|| PathBuf::from(name))
+}
+
+/// Puts the stage in the place of the site and leaves a note of it.
+fn exchange(stage: &Path, backup: &Path, places: &Places) -> Result<(), ArchiveError> {
     let journal = Journal {
-        backup: backup.clone(),
+        backup: backup.to_owned(),
     };
     let path = places.work.join(JOURNAL);
-    let noted = goop_identity::files::replace(
+    goop_identity::files::replace(
         &path,
         &serde_json::to_vec(&journal).map_err(io::Error::from)?,
         goop_identity::files::Privacy::Secret,
-    );
-    if let Err(error) = noted {
-        let _ = fs::remove_dir(&backup);
-        return Err(error.into());
-    }
-    let replaced = replace(stage, &backup, places);
+    )?;
+    let replaced = replace(stage, backup, places);
     if replaced.is_err() {
-        put_back(places, &backup)?;
-        let _ = fs::remove_dir_all(&backup);
+        put_back(places, backup)?;
+        let _ = fs::remove_dir_all(backup);
+        fs::remove_file(&path)?;
     }
-    fs::remove_file(&path)?;
-    let _ = fs::remove_file(backup.join(MOVED));
-    replaced?;
-    keep_newest_backups(&places.work.join(BACKUPS));
-    Ok(backup)
+    Ok(replaced?)
 }
 
 /// Their names begin with the time, in as many digits.
@@ -668,7 +823,9 @@ fn clear(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn stamp() -> String {
+/// A name for what is kept from before an import: names sort by time.
+#[must_use]
+pub fn stamp() -> String {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -11,11 +11,12 @@ use bytes::{Bytes, BytesMut};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash, MAX_REMOTE, sniff_image};
 use goop_identity::files::{self, Privacy};
+use goop_identity::seal::Keyring;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::line::{IDLE_DEADLINE, LineError, read_exact, read_line};
-use crate::{DialError, Dialer, Keyring};
+use crate::{DialError, Dialer};
 
 /// The protocol id.
 pub const PROTOCOL: &str = "/goop/avatar/1.0.0";

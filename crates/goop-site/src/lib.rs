@@ -64,24 +64,3 @@ pub enum DialError {
     #[error("{0}")]
     Unreachable(String),
 }
-
-/// Seals for peers and opens what they sealed (network.md 6). `None` means: not sealed, or not to be opened.
-pub trait Keyring: Send + Sync + 'static {
-    /// Seals towards a peer whose key is known and that can open it.
-    fn seal_for(&self, peer: &PeerId, plain: &[u8]) -> Option<String>;
-    /// Opens a text from a peer.
-    fn open_from(&self, peer: &PeerId, text: &[u8]) -> Option<Vec<u8>>;
-}
-
-/// A keyring that never seals.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoKeys;
-
-impl Keyring for NoKeys {
-    fn seal_for(&self, _: &PeerId, _: &[u8]) -> Option<String> {
-        None
-    }
-    fn open_from(&self, _: &PeerId, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-}

@@ -4,10 +4,10 @@ use std::io;
 
 use bytes::BytesMut;
 use goop_identity::PeerId;
+use goop_identity::seal::Keyring;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::Keyring;
 use crate::body::FileReader;
 use crate::line::{IDLE_DEADLINE, LineError, read_exact, read_line};
 use crate::path::SitePath;

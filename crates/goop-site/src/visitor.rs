@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use goop_identity::PeerId;
 use goop_identity::label::{host_label, peer_of_label};
+use goop_identity::seal::Keyring;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
     RANGE,
@@ -36,7 +37,7 @@ use crate::http::{KEEP_ALIVE, PROTOCOL as HTTP, SITE_PREFIX};
 use crate::line::{IDLE_DEADLINE, LineError};
 use crate::protocol::{self, FetchError};
 use crate::respond::matches_etag;
-use crate::{DialError, Dialer, Keyring};
+use crate::{DialError, Dialer};
 
 /// How long a peer may take until its answer begins (viewer-api.md 2.1).
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);

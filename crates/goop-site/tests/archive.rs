@@ -6,7 +6,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use goop_site::archive::{self, ArchiveError, Imported, MAX_BACKUPS, Manifest, Places, Writer};
+use goop_site::archive::{
+    self, ArchiveError, Imported, MAX_BACKUPS, Manifest, Places, Staged, Writer,
+};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -54,13 +56,8 @@ impl Bench {
             label: "Ann".to_owned(),
             ..Manifest::default()
         };
-        archive::export_files(
-            &mut writer,
-            &manifest,
-            &self.places.site,
-            &self.places.scripts,
-        )
-        .unwrap();
+        archive::export_manifest(&mut writer, &manifest).unwrap();
+        archive::export_files(&mut writer, &self.places.site, &self.places.scripts).unwrap();
         writer.finish().unwrap();
         out
     }
@@ -254,10 +251,57 @@ fn what_is_not_taken_is_said() {
             ("manifest.json", "{}"),
             ("schema.sql", "CREATE TABLE t"),
             ("schemas/t.json", "{}"),
+            ("schemas/deep/t.json", "{}"),
+            ("schemas/t.txt", "{}"),
             ("site/index.html", "x"),
         ]))
         .unwrap();
-    assert_eq!(imported.left_out, ["schema.sql", "schemas/t.json"]);
+    assert_eq!(imported.left_out, ["schemas/deep/t.json", "schemas/t.txt"]);
+    assert_eq!(imported.files, 1);
+}
+
+/// Files and database change together: what was only exchanged comes back, what was kept stays, whoever is killed when.
+#[test]
+fn an_exchange_stays_only_with_its_database() {
+    let archive = zip(&[
+        ("manifest.json", "{}"),
+        ("schema.sql", "CREATE TABLE t (a);"),
+        ("schemas/t.json", "{}"),
+        ("site/index.html", "new"),
+    ]);
+    let unpack = |bench: &Bench| Staged::unpack(Cursor::new(&archive), &bench.places).unwrap();
+    let is_new =
+        |bench: &Bench| fs::read_to_string(bench.places.site.join("index.html")).unwrap() == "new";
+
+    let bench = Bench::new();
+    let before = bench.files();
+    let staged = unpack(&bench);
+    let database = staged.database().unwrap();
+    assert!(database.join("schemas/t.json").exists() && database.join("manifest.json").exists());
+    assert_eq!(bench.files(), before);
+    drop(staged);
+    assert!(!database.exists() && bench.files() == before);
+    assert_eq!(tree(&bench.places.work), BTreeMap::new());
+
+    unpack(&bench).exchange().unwrap().undo().unwrap();
+    assert_eq!(bench.files(), before);
+
+    // Killed before the database was brought in, and after.
+    let exchanged = unpack(&bench).exchange().unwrap();
+    let mark = exchanged.mark();
+    drop(exchanged);
+    assert!(is_new(&bench));
+    assert!(Staged::unpack(Cursor::new(&archive), &bench.places).is_err());
+    archive::recover(&bench.places, "site-0").unwrap();
+    assert_eq!(bench.files(), before);
+    let exchanged = unpack(&bench).exchange().unwrap();
+    assert_ne!(mark, exchanged.mark());
+    let mark = exchanged.mark();
+    drop(exchanged);
+    archive::recover(&bench.places, &mark).unwrap();
+    assert!(is_new(&bench) && bench.places.work.join("backups").join(&mark).exists());
+    archive::recover(&bench.places, "").unwrap();
+    assert!(is_new(&bench));
 }
 
 #[test]
@@ -297,7 +341,7 @@ fn an_import_that_was_killed_is_undone_at_the_next_start() {
     journal();
     fs::create_dir_all(backup.join("site")).unwrap();
     fs::rename(site.join("a"), backup.join("site/a")).unwrap();
-    archive::recover(&bench.places).unwrap();
+    archive::recover(&bench.places, "").unwrap();
     assert_eq!(bench.files(), before);
     // All of it, and half of the new one came.
     journal();
@@ -308,10 +352,10 @@ fn an_import_that_was_killed_is_undone_at_the_next_start() {
     fs::write(backup.join("moved"), "").unwrap();
     bench.put("index.html", "new page");
     bench.put("lua/new.lua", "new script");
-    archive::recover(&bench.places).unwrap();
+    archive::recover(&bench.places, "").unwrap();
     assert_eq!(bench.files(), before);
     assert!(!work.join("import.json").exists());
-    archive::recover(&bench.places).unwrap();
+    archive::recover(&bench.places, "").unwrap();
 }
 
 #[test]
@@ -371,13 +415,7 @@ fn a_large_site_goes_out_without_being_held() {
     large.set_len(64 * 1024 * 1024).unwrap();
     let mut sink = Counting(0);
     let mut writer = Writer::new(&mut sink);
-    archive::export_files(
-        &mut writer,
-        &Manifest::default(),
-        &bench.places.site,
-        &bench.places.scripts,
-    )
-    .unwrap();
+    archive::export_files(&mut writer, &bench.places.site, &bench.places.scripts).unwrap();
     writer.finish().unwrap();
     assert!(sink.0 > 64 * 1024 * 1024);
 }

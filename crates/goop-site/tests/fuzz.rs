@@ -10,7 +10,8 @@ use goop_identity::PeerId;
 use goop_identity::avatar::AvatarFile;
 use goop_site::http::Served;
 use goop_site::{SitePath, avatar, http, protocol, types};
-use support::{alices_site, pair};
+use support::actors::pair;
+use support::alices_site;
 use tokio::io::join;
 use tokio::runtime::{Builder, Runtime};
 

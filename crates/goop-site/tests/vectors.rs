@@ -4,9 +4,11 @@
 mod support;
 
 use goop_identity::avatar::AvatarFile;
+use goop_identity::seal::{Keyring, NoKeys};
+use goop_site::avatar;
 use goop_site::protocol::{self, FetchError, parse_header};
-use goop_site::{Keyring, NoKeys, avatar};
-use support::{Pair, actor, alices_site, bytes, fixture, lines, pair};
+use support::actors::{Pair, actor, pair};
+use support::{alices_site, bytes, fixture, lines};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Gives `request` to our server and reads its whole answer.

@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use goop_identity::PeerId;
 use goop_identity::avatar::{AvatarFile, AvatarHash};
+use goop_identity::seal::NoKeys;
 use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::{
-    DialError, Dialer, NoKeys, SiteRequest, VisitError, Visitor, avatar, http as site_http,
-    protocol,
+    DialError, Dialer, SiteRequest, VisitError, Visitor, avatar, http as site_http, protocol,
 };
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
-use support::{actor, alices_site, fixture};
+use support::actors::actor;
+use support::{alices_site, fixture};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// Alice, who serves whatever is opened to her.

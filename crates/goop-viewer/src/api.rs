@@ -2,6 +2,7 @@
 
 mod archive;
 mod avatars;
+mod chat;
 mod config;
 mod data;
 mod document;
@@ -9,9 +10,13 @@ mod files;
 mod folders;
 mod forms;
 mod graphql;
+mod import;
 mod kept;
+mod keys;
 mod live;
 mod logs;
+mod mq;
+mod network;
 mod open;
 mod peers;
 mod services;
@@ -23,9 +28,9 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -35,14 +40,20 @@ use utoipa_axum::routes;
 use crate::reply::{error, method_not_allowed};
 use crate::server::Shared;
 
+pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
 pub(crate) use data::{Asker, peer_of as peer_of_data};
-pub(crate) use live::stream as live_stream;
+pub(crate) use import::Importing;
+pub(crate) use live::site_events;
 pub(crate) use peers::{Guest, guest_self};
 pub(crate) use transformations::Runs;
 
 /// Largest JSON body of any route.
 const MAX_JSON: usize = 64 * 1024;
+/// Largest message to a peer, with its address.
+const MAX_MESSAGE: usize = goop_mq::wire::MAX_MESSAGE + MAX_JSON;
+/// Largest line of a conversation, with its address: escaping may make six bytes of one.
+const MAX_LINE: usize = 6 * goop_mq::chat::MAX_LINE + MAX_JSON;
 /// Largest upload of a picture, form included (peer-directory.md 7).
 const MAX_UPLOAD: usize = 300 * 1024;
 /// Largest text that is saved, as JSON or as a form: escaping may make six bytes of one.
@@ -79,6 +90,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(settings_form::save))
         .routes(routes!(config::all, config::change))
         .routes(routes!(config::restart))
+        .routes(routes!(network::standing))
         .routes(routes!(services::health))
         .routes(routes!(services::check))
         .routes(routes!(services::rendezvous))
@@ -102,16 +114,27 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(forms::form_rename))
         .routes(routes!(archive::export))
         .routes(routes!(live::events))
+        .routes(routes!(live::group_events))
+        .routes(routes!(mq::ack))
+        .routes(routes!(keys::key, keys::say))
+        .routes(routes!(mq::broadcast))
         .routes(routes!(graphql::run))
         .routes(routes!(graphql::rebuild))
         .routes(routes!(graphql::preview))
         .routes(routes!(graphql::status))
         .routes(routes!(graphql::sdl))
+        .routes(routes!(chat::history, chat::clear))
+        .routes(routes!(chat::lines))
+        .routes(routes!(chat::conversations))
+        .routes(routes!(chat::read))
+        .routes(routes!(chat::withdraw))
+        .routes(routes!(chat::search))
         .routes(routes!(document::openapi));
     let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
+    let messages = OpenApiRouter::new().routes(routes!(mq::send));
     let transformations = OpenApiRouter::new()
         .routes(routes!(transformations::list))
         .routes(routes!(transformations::transforms))
@@ -124,13 +147,16 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(transformations::cancel))
         .routes(routes!(transformations::file_exists))
         .routes(routes!(transformations::source_fields));
+    let lines = OpenApiRouter::new().routes(routes!(chat::send));
     let large = OpenApiRouter::new()
         .routes(routes!(uploads::upload))
-        .routes(routes!(archive::import));
+        .routes(routes!(import::progress, import::import));
     OpenApiRouter::with_openapi(document::basis())
         .merge(limited(small, MAX_JSON))
         .merge(limited(pictures, MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
+        .merge(limited(lines, MAX_LINE))
+        .merge(limited(messages, MAX_MESSAGE))
         .merge(limited(large, MAX_FILE))
         .merge(limited(transformations, transformations::MAX_BODY))
         .merge(limited(data::own_routes(), data::MAX_OWN))
@@ -167,10 +193,8 @@ fn size(bytes: usize) -> String {
 
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
+    let (router, _) = routes().split_for_parts();
     router
-        .layer(Extension(document::Text(document)))
         .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))

@@ -6,12 +6,11 @@
 //! | [`session`] | how the owner proves to be the owner |
 //! | [`Viewer`] | the server: bind, run, shut down |
 //! | [`logs`] | the ring behind the Logs page |
-//! | [`events`] | the log of live events and its listeners |
 
 mod api;
 mod assets;
 pub mod caller;
-pub mod events;
+mod events;
 pub mod logs;
 mod outgoing;
 mod reply;
@@ -34,6 +33,7 @@ use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
 use tokio::sync::watch;
 
+pub use api::write_database;
 pub use logs::LogRing;
 pub use server::{Sockets, Viewer, ViewerError};
 
@@ -69,6 +69,10 @@ pub struct Context {
     pub config: ConfigStore,
     /// The network.
     pub net: Net,
+    /// The message bus; its log is what pages follow.
+    pub mq: goop_mq::Mq,
+    /// What people write to each other.
+    pub chat: goop_mq::chat::Chat,
     /// The own site.
     pub site: Site,
     /// The own site, to be changed.

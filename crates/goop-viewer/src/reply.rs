@@ -22,8 +22,8 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 /// A JSON answer from text that is JSON already.
-pub(crate) fn raw_json(status: StatusCode, text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
+pub(crate) fn raw_json(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -33,11 +33,12 @@ use crate::Context;
 use crate::api;
 use crate::assets;
 use crate::caller::{Asked, Caller, Listener, Refusal, classify};
-use crate::events::EventLog;
+use crate::events;
 use crate::outgoing::{Outgoing, Web};
 use crate::reply::{error, method_not_allowed, not_found, redirect};
 use crate::session::Session;
 use crate::sites::{self, site_url};
+use goop_mq::topic::Filter;
 
 /// The port of the pages where none is configured.
 const DEFAULT_PORT: u16 = 8080;
@@ -81,7 +82,6 @@ pub enum ViewerError {
 /// What every request may need.
 pub(crate) struct Shared {
     pub(crate) context: Context,
-    pub(crate) events: EventLog,
     pub(crate) outgoing: Outgoing,
     /// The web, for transformations.
     pub(crate) web: Web,
@@ -92,7 +92,7 @@ pub(crate) struct Shared {
     pub(crate) verbose: AtomicBool,
     pub(crate) site_policy: HeaderValue,
     /// Who replaces the site.
-    pub(crate) importing: tokio::sync::Mutex<()>,
+    pub(crate) importing: api::Importing,
     /// Who writes down where dividers stand.
     pub(crate) splits: tokio::sync::Mutex<()>,
     pub(crate) control_port: u16,
@@ -184,19 +184,21 @@ impl Viewer {
             .map_err(ViewerError::Token)?;
         let session = Session::new(&context.keypair, control_port);
         session
-            .write_token(&context.data_folder)
+            .write_token(
+                &context.data_folder,
+                &format!("http://127.0.0.1:{control_port}"),
+            )
             .map_err(ViewerError::Token)?;
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(context.version),
             web: Web::new(context.version),
             runs: api::Runs::default(),
             context,
-            events: EventLog::default(),
             session,
             stop: CancellationToken::new(),
             verbose: AtomicBool::new(false),
             site_policy: sites::site_policy(control_port),
-            importing: tokio::sync::Mutex::new(()),
+            importing: api::Importing::default(),
             splits: tokio::sync::Mutex::new(()),
             control_port,
             site_ports: Mutex::default(),
@@ -238,19 +240,11 @@ impl Viewer {
         format!("{}/start?token={token}", self.control_url())
     }
 
-    /// Where local events for browsers are published.
-    #[must_use]
-    pub fn events(&self) -> EventLog {
-        self.shared.events.clone()
-    }
-
     /// Serves until `leave` is cancelled, then ends every connection within half a second.
     pub async fn run(self, leave: CancellationToken) {
         let shared = self.shared;
-        let peers = shared
-            .events
-            .clone()
-            .follow_peers(shared.context.net.events());
+        let log = shared.context.mq.log().clone();
+        let peers = events::follow_peers(log, shared.context.net.events());
         shared.tasks.spawn(stop_with(shared.stop.clone(), peers));
         let control = Listener::Control {
             port: shared.control_port,
@@ -431,7 +425,10 @@ async fn site_page(shared: &Arc<Shared>, parts: &Parts, peer: PeerId) -> Respons
         "/" => redirect(StatusCode::FOUND, &format!("/p/{}/", peer.to_base58())),
         "/favicon.ico" => StatusCode::NO_CONTENT.into_response_empty(),
         "/goop-unreachable.css" => assets::file("unreachable.css", &parts.headers),
-        "/api/mq/events" => api::live_stream(shared, &parts.headers),
+        "/api/mq/events" => {
+            let own = peer == shared.context.net.local_peer_id();
+            api::site_events(shared, &parts.headers, Filter::Site { of: peer, own })
+        }
         "/api/self" | "/api/peers" => to_router(shared, bare_request(parts)).await,
         _ if path.starts_with("/api/avatar/peer/") => to_router(shared, bare_request(parts)).await,
         _ => not_found(),
@@ -580,7 +577,15 @@ async fn guests_data(shared: &Arc<Shared>, request: Request<Incoming>) -> Respon
 fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/peers" | "/view" | "/edit" | "/database" | "/self" | "/logs" | "/topology" | "/docs"
+        "/peers"
+            | "/messages"
+            | "/view"
+            | "/edit"
+            | "/database"
+            | "/self"
+            | "/logs"
+            | "/topology"
+            | "/docs"
     ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

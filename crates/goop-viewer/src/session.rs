@@ -15,6 +15,8 @@ use subtle::ConstantTimeEq;
 
 /// The file with the control token, mode 0600.
 pub const TOKEN_FILE: &str = "control.token";
+/// The file beside it that says where the API is; it is of the last start.
+pub const URL_FILE: &str = "control.url";
 
 /// The proofs of this peer's owner.
 pub struct Session {
@@ -55,13 +57,14 @@ impl Session {
         }
     }
 
-    /// Writes the control token for programs.
+    /// Writes the control token for programs, and where they find the API.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn write_token(&self, folder: &Path) -> io::Result<PathBuf> {
+    pub fn write_token(&self, folder: &Path, url: &str) -> io::Result<PathBuf> {
         let path = folder.join(TOKEN_FILE);
         files::create_secret_folder(folder)?;
+        files::replace(&folder.join(URL_FILE), url.as_bytes(), Privacy::Secret)?;
         files::replace(&path, self.bearer.as_bytes(), Privacy::Secret)?;
         Ok(path)
     }

@@ -52,6 +52,27 @@ pub(crate) fn get(
     cookie: Option<&str>,
 ) -> Result<Reply> {
     send(&mut stream, host, path, cookie)?;
+    reply(stream)
+}
+
+/// Posts JSON to `path` over a fresh connection and reads the whole answer.
+pub(crate) fn post(
+    mut stream: TcpStream,
+    host: &str,
+    path: &str,
+    cookie: &str,
+    body: &str,
+) -> Result<Reply> {
+    stream.set_read_timeout(Some(ANSWER))?;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).context("request")?;
+    reply(stream)
+}
+
+fn reply(stream: TcpStream) -> Result<Reply> {
     let mut reader = BufReader::new(stream.take(MAX_ANSWER));
     let (status, headers) = head(&mut reader)?;
     let mut body = Vec::new();

@@ -1,10 +1,13 @@
 //! The lines of the table, in its order, and what several of them need.
 
+mod data;
 mod export;
 mod idle;
 mod many;
+mod messages;
 mod own;
 mod pages;
+mod rendezvous;
 mod seen;
 mod servers;
 mod size;
@@ -78,6 +81,36 @@ pub(crate) const ALL: &[Line] = &[
         take: visit::large,
     },
     Line {
+        name: "data-insert",
+        what: "rows added over HTTP, one a request, 8 clients",
+        take: data::insert,
+    },
+    Line {
+        name: "data-query",
+        what: "20 of 1,000,000 rows by key over HTTP, 8 clients",
+        take: data::query,
+    },
+    Line {
+        name: "data-neighbour",
+        what: "20 of a neighbour's 1,000,000 rows by key",
+        take: data::neighbour,
+    },
+    Line {
+        name: "data-scan",
+        what: "1,000,000 rows scanned by a neighbour",
+        take: data::scan,
+    },
+    Line {
+        name: "data-decide",
+        what: "who may what, one decision",
+        take: data::decision,
+    },
+    Line {
+        name: "data-open",
+        what: "a database of 4 GiB opened, beside one of 4 MiB",
+        take: data::open,
+    },
+    Line {
         name: "size",
         what: "goop-peer, stripped",
         take: size::take,
@@ -113,9 +146,39 @@ pub(crate) const ALL: &[Line] = &[
         take: tree::take,
     },
     Line {
+        name: "messages",
+        what: "messages to a neighbour: one at a time, 16 at once, and to the neighbour's pages",
+        take: messages::sending,
+    },
+    Line {
+        name: "messages-waiting",
+        what: "10,000 messages that wait for peers who are away",
+        take: messages::waiting,
+    },
+    Line {
+        name: "messages-listeners",
+        what: "100 pages that follow the events of one peer",
+        take: messages::listeners,
+    },
+    Line {
         name: "export-1gb",
         what: "a site of 1 GiB as one file",
         take: export::take,
+    },
+    Line {
+        name: "rendezvous",
+        what: "rendezvous server with 10,000 peers",
+        take: rendezvous::many,
+    },
+    Line {
+        name: "rendezvous-curve",
+        what: "rendezvous server with 100 to 10,000 peers that tell addresses",
+        take: rendezvous::curve,
+    },
+    Line {
+        name: "rendezvous-restart",
+        what: "rendezvous server started again with 5,000 peers",
+        take: rendezvous::restart,
     },
 ];
 
@@ -196,6 +259,21 @@ impl Bench {
             format!("--addr={addr}"),
             format!("--length={}", peer::SMALL),
             format!("--streams={streams}"),
+            format!("--warm={}", self.effort.warm),
+            format!("--run={}", self.effort.run),
+        ];
+        process::ask(&self.lan.here, &arguments, self.patience(), self.logs())
+    }
+
+    /// Answers as large as a message, each over a libp2p stream that is opened for it.
+    fn bare_messages(&self, transport: Transport, addr: &str, streams: usize) -> Result<Rate> {
+        let arguments = [
+            ask::COMMAND.to_owned(),
+            format!("--transport={}", transport.name()),
+            format!("--addr={addr}"),
+            format!("--length={}", messages::ACK),
+            format!("--streams={streams}"),
+            "--fresh".to_owned(),
             format!("--warm={}", self.effort.warm),
             format!("--run={}", self.effort.run),
         ];

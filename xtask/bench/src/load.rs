@@ -5,7 +5,9 @@
 //! with an error.
 
 pub(crate) mod bulk;
+pub(crate) mod post;
 pub(crate) mod rate;
+pub(crate) mod sockets;
 
 use std::net::SocketAddr;
 

@@ -88,7 +88,7 @@ impl Noise {
 /// A running peer whose owner is signed in.
 #[derive(Debug)]
 pub(crate) struct Peer<'a> {
-    space: &'a Space,
+    pub(crate) space: &'a Space,
     /// The process.
     pub(crate) process: Process,
     /// Its folder.
@@ -166,6 +166,12 @@ impl<'a> Peer<'a> {
             path,
             Some(&self.cookie),
         )
+    }
+
+    /// Posts JSON as the owner.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Reply> {
+        let (stream, host) = (self.space.connect(self.control)?, self.control.to_string());
+        http::post(stream, &host, path, &self.cookie, &body.to_string())?.ok(path)
     }
 
     /// Takes an answer of any length as the owner and throws it away; its bytes.

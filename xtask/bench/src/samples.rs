@@ -5,6 +5,8 @@ use std::time::Duration;
 /// What a value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
+    /// Microseconds.
+    Microseconds,
     /// Milliseconds.
     Milliseconds,
     /// Answers per second.
@@ -17,6 +19,8 @@ pub(crate) enum Unit {
     Kilobytes,
     /// Whole things.
     Count,
+    /// Of a hundred.
+    Percent,
 }
 
 impl Unit {
@@ -40,12 +44,14 @@ impl Unit {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::Megabytes => "MB/s",
             Self::Mebibytes => "MiB",
             Self::Kilobytes => "kB",
             Self::Count => "",
+            Self::Percent => "%",
         }
     }
 }

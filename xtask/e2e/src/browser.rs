@@ -1,6 +1,7 @@
 //! Driving a browser: chromedriver and headless Chromium on one host, WebDriver through fantoccini.
 
 mod axe;
+mod chat;
 mod components;
 mod find;
 mod focus;
@@ -42,6 +43,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("person") => person::uses_every_page(&client, &script).await,
             Some("keyboard") => keyboard::uses_every_page(&client, &script).await,
             Some("only text") => only_text::run(&client, &script).await,
+            Some("chat") => chat::run(&client, &script).await,
             Some("three tabs") => three_tabs::run(&client, &script).await,
             Some("hostile") => hostile::run(&client, &script).await,
             Some("components") => components::run(&client, &script).await,

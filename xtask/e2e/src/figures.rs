@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+
 use crate::lab::Nat;
 
 /// How one peer reaches another.
@@ -58,7 +60,7 @@ impl Figures {
                 .find(|cell| cell.series == series && (cell.pair == (a, b) || cell.pair == (b, a)));
             cell.map_or_else(|| "–".to_owned(), text)
         };
-        let mut out = String::from("| |");
+        let mut out = format!("{}\n\n| |", place_and_time());
         for kind in Nat::ALL {
             let _ = write!(out, " {kind} |");
         }
@@ -84,10 +86,75 @@ impl Figures {
                 find(Series::Moving, a, Nat::PortRestricted)
             );
         }
-        out.push('\n');
+        out.push_str("\n\n");
+        out.push_str(&summary(&cells));
         out
     }
+
+    /// Writes the tables into a file: between the marks of a document that has them, else as all there is.
+    pub(crate) fn write(&self, file: &std::path::Path) -> Result<()> {
+        let old = std::fs::read_to_string(file).unwrap_or_default();
+        std::fs::write(file, recorded(&old, &self.tables()))
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
 }
+
+const BEGIN: &str = "<!-- matrix: begin -->\n";
+const END: &str = "<!-- matrix: end -->";
+
+fn recorded(old: &str, tables: &str) -> String {
+    let places = old
+        .split_once(BEGIN)
+        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    match places {
+        Some((before, after)) => format!("{before}{BEGIN}{tables}{END}{after}"),
+        None => tables.to_owned(),
+    }
+}
+
+/// When and on what it was measured.
+fn place_and_time() -> String {
+    let date = std::process::Command::new("date").arg("+%F").output();
+    let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let build = match cfg!(debug_assertions) {
+        true => "programs without optimisation",
+        false => "release build",
+    };
+    let date = date.unwrap_or_default();
+    format!("{date}: {cores} cores, {build}.")
+}
+
+/// The reach that the table adds up to.
+fn summary(cells: &[Cell]) -> String {
+    let plain: Vec<&Cell> = cells
+        .iter()
+        .filter(|cell| cell.series == Series::Plain)
+        .collect();
+    let all = Nat::ALL.len() * (Nat::ALL.len() + 1) / 2;
+    let possible: Vec<&&Cell> = plain
+        .iter()
+        .filter(|cell| cell.pair.0.direct(cell.pair.1))
+        .collect();
+    let at_once = possible.iter().filter(|cell| cell.first == Path::Direct);
+    let soon = |cell: &&&&Cell| cell.direct.is_some_and(|direct| direct <= SOON);
+    let mut took: Vec<Duration> = possible.iter().filter_map(|cell| cell.direct).collect();
+    took.sort();
+    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    format!(
+        "{} of {all} pairs connect. A direct path is possible for {} of them: {} were direct when the first page came, {} \
+         within {} s; median {:.1} s.\n",
+        plain.len(),
+        possible.len(),
+        at_once.count(),
+        possible.iter().filter(soon).count(),
+        SOON.as_secs(),
+        median.as_secs_f64(),
+    )
+}
+
+/// A path that becomes direct later than this is not counted.
+const SOON: Duration = Duration::from_secs(30);
 
 fn text(cell: &Cell) -> String {
     let page = cell.page.as_secs_f64();
@@ -97,5 +164,38 @@ fn text(cell: &Cell) -> String {
         (Path::Relay, Some(direct)) => {
             format!("relay {page:.1} s, direct {:.1} s", direct.as_secs_f64())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_keeps_what_stands_around_the_tables() {
+        let document = format!("before\n{BEGIN}old\n{END}\nafter\n");
+        let expected = format!("before\n{BEGIN}new\n{END}\nafter\n");
+        assert_eq!(recorded(&document, "new\n"), expected);
+        assert_eq!(recorded("something else", "new\n"), "new\n");
+    }
+
+    #[test]
+    fn the_summary_counts_what_was_measured() {
+        let cell = |pair, first, direct: Option<u64>| Cell {
+            series: Series::Plain,
+            pair,
+            first,
+            page: Duration::from_secs(1),
+            direct: direct.map(Duration::from_secs),
+        };
+        let cells = [
+            cell((Nat::Open, Nat::Open), Path::Direct, Some(1)),
+            cell((Nat::Open, Nat::Carrier), Path::Relay, Some(31)),
+            cell((Nat::Symmetric, Nat::Symmetric), Path::Relay, None),
+        ];
+        let text = summary(&cells);
+        let expected = "3 of 36 pairs connect. A direct path is possible for 2 of them: 1 were direct when the first page \
+                        came, 1 within 30 s; median 31.0 s.\n";
+        assert_eq!(text, expected);
     }
 }

@@ -4,6 +4,7 @@
 //! where it is not root). Nothing that runs in there can reach the machine's network, and everything it makes goes
 //! when it ends, however it ends.
 
+mod attacker;
 mod browser;
 mod figures;
 mod lab;
@@ -39,7 +40,8 @@ struct Args {
     /// only real peers behind every pair of NAT kinds (minutes)
     #[argh(switch)]
     matrix: bool,
-    /// write what the pairs of NAT kinds reached, and how soon, into this file
+    /// write what the pairs of NAT kinds reached, and how soon, into this file; a document with the marks of the tables
+    /// keeps the rest (docs/performance.md)
     #[argh(option)]
     table: Option<PathBuf>,
     /// say the names of the scenarios instead of running them
@@ -51,6 +53,9 @@ struct Args {
     /// used by the program itself: drive the browser of one host
     #[argh(option)]
     drive: Option<PathBuf>,
+    /// used by the program itself: a peer on one host that keeps to no rules
+    #[argh(option)]
+    attack: Option<PathBuf>,
     /// only scenarios whose name contains this
     #[argh(positional)]
     filter: Option<String>,
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
     let args: Args = argh::from_env();
     let done = match (&args.drive, std::env::var_os(INSIDE)) {
         (Some(script), _) => browser::drive(script),
+        (None, _) if args.attack.is_some() => attacker::run(args.attack.as_deref()),
         (None, _) if args.list => list(&args),
         (None, Some(_)) => run(&args),
         (None, None) => enter(),
@@ -194,8 +200,7 @@ fn run(args: &Args) -> Result<()> {
         }
     }
     if let Some(file) = &args.table {
-        std::fs::write(file, figures.tables())
-            .with_context(|| format!("{} cannot be written", file.display()))?;
+        figures.write(file)?;
     }
     println!(
         "e2e: {} passed, {} failed",

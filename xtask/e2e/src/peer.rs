@@ -281,10 +281,12 @@ fn kill(child: &Child, signal: &str) -> Result<()> {
     Ok(())
 }
 
-/// The end of a log, for error messages.
+/// The end of a log, for error messages: 15 lines, or as many as `GOOP_E2E_LINES` says.
 pub(crate) fn tail(log: &str) -> String {
+    let wanted = std::env::var("GOOP_E2E_LINES").ok();
+    let wanted = wanted.and_then(|lines| lines.parse().ok()).unwrap_or(15);
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+    lines[lines.len().saturating_sub(wanted)..].join("\n")
 }
 
 /// Asks with curl from a host.

@@ -20,21 +20,44 @@ const PORT: u16 = 8787;
 const RELAY: u16 = 4001;
 const RELAY_WS: u16 = 4002;
 
-/// A running server.
+/// The password of its admin pages.
+pub(crate) const PASSWORD: &str = "open sesame";
+
+/// What stands before it on port 443. Each runs the file that `docs/deploy-rendezvous.md` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    Nothing,
+    Nginx,
+    Caddy,
+}
+
+/// A server, which may be killed and started again.
 pub(crate) struct Rendezvous {
+    host: Host,
     address: Ipv4Addr,
+    folder: PathBuf,
+    program: PathBuf,
     certificate: PathBuf,
     log: PathBuf,
-    server: Child,
-    proxy: Child,
-    _hosts: Mount,
+    server: Option<Child>,
+    proxy: Option<Child>,
+    _hosts: Option<Mount>,
 }
 
 impl Rendezvous {
-    /// Starts a server and its proxy, and waits until both answer.
+    /// Starts a server behind nginx, and waits until both answer.
     pub(crate) fn start(lab: &Lab, host: &Host, address: Ipv4Addr) -> Result<Self> {
-        let folder = lab.folder().join("rendezvous");
+        Self::behind(lab, host, address, Proxy::Nginx)
+    }
+
+    /// Starts a server behind something, and waits until both answer. One server of a scenario may have a proxy.
+    pub(crate) fn behind(lab: &Lab, host: &Host, address: Ipv4Addr, proxy: Proxy) -> Result<Self> {
+        let folder = lab.folder().join(format!("rendezvous-{}", host.name()));
         fs::create_dir_all(&folder)?;
+        let external = match proxy {
+            Proxy::Nothing => format!("http://{address}:{PORT}"),
+            Proxy::Nginx | Proxy::Caddy => format!("https://{NAME}"),
+        };
         fs::write(
             folder.join("goop.json"),
             serde_json::json!({"presence": {
@@ -44,49 +67,75 @@ impl Rendezvous {
                 "rendezvous_port": PORT,
                 "relay_port": RELAY,
                 "relay_ws_port": RELAY_WS,
-                "external_url": format!("https://{NAME}"),
+                "external_url": external,
+                "admin_password": PASSWORD,
             }})
             .to_string(),
         )?;
-        let names = folder.join("hosts");
-        fs::write(&names, format!("127.0.0.1 localhost\n{address} {NAME}\n"))?;
-        let hosts = Mount::over(Path::new("/etc/hosts"), &names)?;
-        let log = folder.with_extension("log");
-        let file = File::create(&log)?;
-        let server = host
-            .command(lab.bin("goop2"))
-            .arg("rendezvous")
-            .arg(&folder)
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .context("goop2 could not be started")?;
+        let hosts = match proxy {
+            Proxy::Nothing => None,
+            Proxy::Nginx | Proxy::Caddy => {
+                let names = folder.join("hosts");
+                fs::write(&names, format!("127.0.0.1 localhost\n{address} {NAME}\n"))?;
+                Some(Mount::over(Path::new("/etc/hosts"), &names)?)
+            }
+        };
         let certificate = folder.join("certificate.pem");
-        let proxy = proxy(host, &folder, &certificate)?;
         let mut this = Self {
+            host: host.clone(),
             address,
+            program: lab.bin("goop2"),
+            log: folder.with_extension("log"),
+            server: None,
+            proxy: start_proxy(proxy, host, &folder, &certificate)?,
             certificate,
-            log,
-            server,
-            proxy,
+            folder,
             _hosts: hosts,
         };
-        this.wait(host)?;
+        this.run()?;
         Ok(this)
     }
 
-    fn wait(&mut self, host: &Host) -> Result<()> {
+    /// Starts the server, the first time or again, and waits until it answers.
+    pub(crate) fn run(&mut self) -> Result<()> {
+        let file = File::options().create(true).append(true).open(&self.log)?;
+        self.server = Some(
+            self.host
+                .command(&self.program)
+                .arg("rendezvous")
+                .arg(&self.folder)
+                .stdout(file.try_clone()?)
+                .stderr(file)
+                .spawn()
+                .context("goop2 could not be started")?,
+        );
+        self.wait()
+    }
+
+    /// Kills the server, and its relay with it. A proxy stays.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("it does not run")?;
+        server.kill()?;
+        server.wait()?;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
         let certificate = self.certificate.display().to_string();
-        let urls = [
-            format!("http://127.0.0.1:{PORT}/relay"),
-            format!("https://{NAME}/relay"),
-        ];
-        for url in &urls {
+        let here = format!("http://127.0.0.1:{PORT}/relay");
+        let proxied = self.proxy.as_ref().map(|_| format!("https://{NAME}/relay"));
+        for url in [Some(here), proxied].into_iter().flatten() {
+            let trust: &[&str] = match url.starts_with("https") {
+                true => &["--cacert", &certificate],
+                false => &[],
+            };
+            let args: Vec<&str> = trust.iter().copied().chain([url.as_str()]).collect();
             wait(&format!("{url} answers"), START, || {
-                if let Some(status) = self.server.try_wait()? {
+                let server = self.server.as_mut().context("it does not run")?;
+                if let Some(status) = server.try_wait()? {
                     bail!("the server ended at its start ({status})");
                 }
-                let answer = curl(host, &["--cacert", &certificate, url])?;
+                let answer = curl(&self.host, &args)?;
                 ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
                 Ok(Some(()))
             })
@@ -95,10 +144,15 @@ impl Rendezvous {
         Ok(())
     }
 
+    /// Its address over HTTPS.
+    pub(crate) fn secure_url(&self) -> String {
+        format!("https://{NAME}")
+    }
+
     /// Where a peer with such an access finds it.
     pub(crate) fn url(&self, nat: Nat) -> String {
         match nat {
-            Nat::HttpsOnly => format!("https://{NAME}"),
+            Nat::HttpsOnly => self.secure_url(),
             _ => format!("http://{}:{PORT}", self.address),
         }
     }
@@ -116,40 +170,88 @@ impl Rendezvous {
 
 impl Drop for Rendezvous {
     fn drop(&mut self) {
-        for child in [&mut self.server, &mut self.proxy] {
+        for child in [&mut self.server, &mut self.proxy].into_iter().flatten() {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// HTTPS on port 443: WebSockets of path `/` are the relay's, everything else is the server's.
-fn proxy(host: &Host, folder: &Path, certificate: &Path) -> Result<Child> {
+const NGINX: &str = include_str!("../../../deploy/rendezvous.nginx.conf");
+const CADDY: &str = include_str!("../../../deploy/rendezvous.Caddyfile");
+
+/// The name and the certificate's paths of the examples, which whoever runs one replaces.
+const EXAMPLE: &str = "rv.example.org";
+const EXAMPLE_CERTIFICATE: &str = "/etc/ssl/rv.example.org.pem";
+const EXAMPLE_KEY: &str = "/etc/ssl/rv.example.org.key";
+
+fn start_proxy(
+    proxy: Proxy,
+    host: &Host,
+    folder: &Path,
+    certificate: &Path,
+) -> Result<Option<Child>> {
+    if proxy == Proxy::Nothing {
+        return Ok(None);
+    }
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([NAME.to_owned()])?;
     let key = folder.join("certificate.key");
     fs::write(certificate, cert.pem())?;
     fs::write(&key, signing_key.serialize_pem())?;
-    let (at, certificate, key) = (folder.display(), certificate.display(), key.display());
-    let upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
-        proxy_set_header Connection $connection_header; proxy_set_header Host $host; \
-        proxy_set_header X-Forwarded-For $remote_addr; proxy_read_timeout 1h; proxy_buffering off;";
-    let config = format!(
-        "daemon off; user root; pid {at}/pid; error_log {at}/error.log; events {{}}\n\
-         http {{ access_log off; client_body_temp_path {at}; proxy_temp_path {at}; fastcgi_temp_path {at}; \
-         uwsgi_temp_path {at}; scgi_temp_path {at};\n\
-         map $http_upgrade $connection_header {{ default upgrade; '' close; }}\n\
-         map $http_upgrade $root {{ default http://127.0.0.1:{RELAY_WS}; '' http://127.0.0.1:{PORT}; }}\n\
-         server {{ listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};\n\
-         location = / {{ proxy_pass $root; {upgrade} }}\n\
-         location / {{ proxy_pass http://127.0.0.1:{PORT}; {upgrade} }} }} }}\n"
-    );
-    fs::write(folder.join("nginx.conf"), config)?;
-    host.command("nginx")
-        .arg("-c")
-        .arg(folder.join("nginx.conf"))
-        .arg("-p")
-        .arg(folder)
+    let adapted = |example: &str| {
+        example
+            .replace(EXAMPLE_CERTIFICATE, &certificate.display().to_string())
+            .replace(EXAMPLE_KEY, &key.display().to_string())
+            .replace(EXAMPLE, NAME)
+    };
+    let mut command;
+    if proxy == Proxy::Caddy {
+        let file = folder.join("Caddyfile");
+        fs::write(&file, adapted(CADDY).replace("#tls ", "tls "))?;
+        command = host.command("caddy");
+        command
+            .args(["run", "--adapter", "caddyfile", "--config"])
+            .arg(file)
+            // Where it keeps what it needs.
+            .env("HOME", folder)
+            .env("XDG_DATA_HOME", folder)
+            .env("XDG_CONFIG_HOME", folder);
+    } else {
+        // What Debian's nginx.conf has around the files of conf.d, but for this folder.
+        let at = folder.display();
+        fs::write(folder.join("site.conf"), adapted(NGINX))?;
+        let around = format!(
+            "daemon off; user root; pid {at}/pid; error_log {at}/error.log; events {{}}\n\
+             http {{ access_log off; client_body_temp_path {at}; proxy_temp_path {at}; fastcgi_temp_path {at}; \
+             uwsgi_temp_path {at}; scgi_temp_path {at}; include {at}/site.conf; }}\n"
+        );
+        fs::write(folder.join("nginx.conf"), around)?;
+        command = host.command("nginx");
+        command.arg("-c").arg(folder.join("nginx.conf"));
+        command.arg("-p").arg(folder);
+    }
+    let log = File::create(folder.join("proxy.log"))?;
+    command.stdout(log.try_clone()?).stderr(log);
+    let child = command
         .spawn()
-        .context("`nginx` is missing: cargo xtask setup")
+        .context("the proxy is missing: cargo xtask setup")?;
+    Ok(Some(child))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_shows_the_files_that_run_here() {
+        let guide = include_str!("../../../docs/deploy-rendezvous.md");
+        for file in [NGINX, CADDY] {
+            assert!(
+                guide.contains(file),
+                "the guide shows another one than\n{file}"
+            );
+            assert!(file.contains(EXAMPLE_CERTIFICATE) && file.contains(EXAMPLE_KEY));
+        }
+    }
 }

@@ -1,15 +1,22 @@
 //! What is shown, scenario by scenario.
 
 mod bad_input;
+mod chat;
+mod data;
+mod doctor;
 mod exposure;
 mod keeping;
 mod lan;
+mod messages;
 mod nat_kinds;
 mod nat_matrix;
 mod net;
 mod only_text;
+mod orders;
 mod pages;
 mod pictures;
+mod proxied;
+mod recovery;
 mod three_tabs;
 
 use anyhow::Result;
@@ -41,6 +48,21 @@ pub(crate) fn all() -> Vec<Scenario> {
             lan::favorites_survive,
         ),
         scenario("a name change is heard at once", Kind::Lan, lan::rename),
+        scenario(
+            "messages reach every page, sealed and in order",
+            Kind::Lan,
+            messages::between_peers,
+        ),
+        scenario(
+            "messages are sent and heard from the command line",
+            Kind::Lan,
+            messages::command_line,
+        ),
+        scenario(
+            "forged, short and unsealed messages harm nobody",
+            Kind::Lan,
+            messages::attacks,
+        ),
         scenario(
             "a second signal ends at once",
             Kind::Lan,
@@ -96,6 +118,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a slow client does not hang the viewer",
             Kind::Lan,
             bad_input::slow_client,
+        ),
+        scenario(
+            "a visitor reads and writes what the policy allows",
+            Kind::Lan,
+            data::visitor,
         ),
         scenario(
             "a stranger on the LAN gets the own site only",
@@ -162,6 +189,37 @@ pub(crate) fn all() -> Vec<Scenario> {
             Kind::Net,
             nat_matrix::entered_later,
         ),
+        scenario(
+            "the rendezvous server is killed and started again",
+            Kind::Net,
+            recovery::server_killed,
+        ),
+        scenario(
+            "one of two rendezvous servers is killed",
+            Kind::Net,
+            recovery::one_of_two,
+        ),
+        scenario(
+            "a line to the internet goes down and up",
+            Kind::Net,
+            recovery::line,
+        ),
+        scenario(
+            "a rendezvous server behind nginx",
+            Kind::Net,
+            proxied::nginx,
+        ),
+        scenario(
+            "a rendezvous server behind Caddy",
+            Kind::Net,
+            proxied::caddy,
+        ),
+        scenario(
+            "the doctor says what stands between",
+            Kind::Net,
+            doctor::access,
+        ),
+        scenario("the doctor asks a running peer", Kind::Net, doctor::running),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),
@@ -179,6 +237,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a hostile neighbour is only text",
             Kind::Browser,
             only_text::only_text,
+        ),
+        scenario(
+            "two people chat in three tabs each",
+            Kind::Browser,
+            chat::two_people,
+        ),
+        scenario(
+            "a changed key is shown on both screens",
+            Kind::Browser,
+            chat::changed_key,
         ),
         scenario(
             "three tabs stay complete",

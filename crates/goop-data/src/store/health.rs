@@ -125,6 +125,29 @@ async fn complaints(connection: &mut SqliteConnection) -> Result<Vec<String>, Da
     Ok(complaints)
 }
 
+/// Everything that SQLite finds wrong with the file, told by its full check.
+pub(crate) async fn everything_wrong(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<String>, DataError> {
+    let rows = sqlx::query("PRAGMA integrity_check(100)")
+        .fetch_all(connection)
+        .await;
+    match rows {
+        Ok(rows) => {
+            let texts = rows.iter().map(|row| row.try_get(0));
+            let texts = texts.collect::<Result<Vec<String>, sqlx::Error>>()?;
+            Ok(texts.into_iter().filter(|text| text != "ok").collect())
+        }
+        Err(error) => {
+            let error = DataError::from(error);
+            if is_damage(&error) {
+                return Ok(vec![error.to_string()]);
+            }
+            Err(error)
+        }
+    }
+}
+
 /// Moves the file away, makes a new one and copies into it whatever can be read, from both ends of each table.
 async fn salvage(path: &Path) -> Result<Salvaged, DataError> {
     let stamp = OffsetDateTime::now_utc().unix_timestamp();

@@ -1,7 +1,7 @@
 //! `data.db`: one connection that writes, a few that read, and what is known of the tables.
 
 mod catalog;
-mod health;
+pub(crate) mod health;
 mod readers;
 mod rows;
 mod system;
@@ -178,8 +178,23 @@ impl Database {
             + Send
             + 'static,
     {
+        self.write_tables_within(WRITE_DEADLINE, work).await
+    }
+
+    /// As [`Database::write_tables`], with another deadline.
+    pub(crate) async fn write_tables_within<T, F>(
+        &self,
+        within: Duration,
+        work: F,
+    ) -> Result<T, DataError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DataError>>
+            + Send
+            + 'static,
+    {
         let (answer, catalog) = self
-            .write(Job::Alone(WRITE_DEADLINE), |connection| {
+            .write(Job::Alone(within), |connection| {
                 Box::pin(async move {
                     let answer = work(connection).await?;
                     Ok((answer, Catalog::load(connection).await?))
@@ -239,7 +254,7 @@ impl Database {
 }
 
 /// How every connection is opened.
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
@@ -247,6 +262,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Views and defaults of a file that came from elsewhere call no function with side effects.
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
+}
+
+/// A connection that only reads, without limits: for texts of our own.
+pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
+    options(path).read_only(true).pragma("query_only", "ON")
 }
 
 /// The writing connection: every commit is on disk before it is answered, as with the Go program.
@@ -350,5 +370,30 @@ mod tests {
         ] {
             assert!(ask(sql).await.is_err(), "{sql}");
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod durability {
+    use super::*;
+
+    /// What is answered must be on disk, not only with the system: `FULL` in a log of its own.
+    #[tokio::test]
+    async fn the_writer_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let pragmas = database.write(Job::Shared, |connection| {
+            Box::pin(async move {
+                let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                    .fetch_one(&mut *connection)
+                    .await?;
+                let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+                    .fetch_one(connection)
+                    .await?;
+                Ok((synchronous, journal))
+            })
+        });
+        assert_eq!(pragmas.await.unwrap(), (2, "wal".to_owned()));
     }
 }

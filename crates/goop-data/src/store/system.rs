@@ -48,7 +48,13 @@ const TABLES: &[(&str, &str)] = &[
     (
         "_chat_messages",
         "id INTEGER PRIMARY KEY AUTOINCREMENT, peer_id TEXT NOT NULL, from_id TEXT NOT NULL, \
-         content TEXT NOT NULL, ts INTEGER NOT NULL",
+         content TEXT NOT NULL, ts INTEGER NOT NULL, msg_id TEXT NOT NULL DEFAULT '', \
+         state TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT ''",
+    ),
+    // Ours: how far conversations were read. The Go program leaves it alone.
+    (
+        "_chats",
+        "peer_id TEXT PRIMARY KEY, read_up_to INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL DEFAULT ''",
     ),
     ("_favorites", PEER_COLUMNS),
 ];
@@ -75,6 +81,10 @@ const ADDED: &[(&str, &str, &str)] = &[
     ("_group_members", "role", "TEXT DEFAULT 'viewer'"),
     ("_peer_cache", "protocols", "TEXT NOT NULL DEFAULT '[]'"),
     ("_peer_cache", "public_key", "TEXT NOT NULL DEFAULT ''"),
+    // Ours: the ids of messages, and what became of them.
+    ("_chat_messages", "msg_id", "TEXT NOT NULL DEFAULT ''"),
+    ("_chat_messages", "state", "TEXT NOT NULL DEFAULT ''"),
+    ("_chat_messages", "why", "TEXT NOT NULL DEFAULT ''"),
     ("_favorites", "protocols", "TEXT NOT NULL DEFAULT '[]'"),
     ("_favorites", "public_key", "TEXT NOT NULL DEFAULT ''"),
 ];
@@ -129,6 +139,13 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Dat
             )
             .await?;
         }
+    }
+    for index in [
+        "CREATE INDEX IF NOT EXISTS _chat_messages_line ON _chat_messages (peer_id, id)",
+        "CREATE INDEX IF NOT EXISTS _chat_messages_msg ON _chat_messages (peer_id, msg_id)",
+        "CREATE INDEX IF NOT EXISTS _chat_messages_waiting ON _chat_messages (state) WHERE state = 'waiting'",
+    ] {
+        run(connection, index.to_owned()).await?;
     }
     run(connection, "DROP TABLE IF EXISTS _peer_names".to_owned()).await?;
     transaction.commit().await?;

@@ -144,7 +144,10 @@ section! {
         bridge_admin_token: String = "",
         /// Bearer token of the encryption service's admin routes.
         encryption_admin_token: String = "",
-    } omitted when empty {}
+    } omitted when empty {
+        /// URLs of more rendezvous servers to join, separated by spaces. The Go program drops them when it saves.
+        rendezvous_more,
+    }
 }
 
 section! {
@@ -214,6 +217,26 @@ section! {
         /// Allow `goop.kv`.
         kv_enabled: bool = true,
     } omitted when empty {}
+}
+
+/// Most rendezvous servers that one peer joins: each costs a connection, and the same news once more.
+const MAX_SERVERS: usize = 4;
+
+impl PresenceSection {
+    /// The rendezvous servers of others to join, the first one first, without repetition and at most four.
+    #[must_use]
+    pub fn servers(&self) -> Vec<&str> {
+        let named = std::iter::once(self.rendezvous_wan.as_str())
+            .chain(self.rendezvous_more.split_whitespace());
+        let mut servers = Vec::new();
+        for server in named.map(|server| server.trim().trim_end_matches('/')) {
+            if !server.is_empty() && !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        servers.truncate(MAX_SERVERS);
+        servers
+    }
 }
 
 /// All of `goop.json`.

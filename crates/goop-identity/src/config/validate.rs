@@ -24,7 +24,11 @@ impl Config {
         self.required()
             .or_else(|| self.broken_network_rule())
             .or_else(|| self.broken_hosting_rule())
-            .or_else(|| broken_wan_rule(&self.presence.rendezvous_wan))
+            .or_else(|| broken_wan_rule("rendezvous_wan", &self.presence.rendezvous_wan))
+            .or_else(|| {
+                let mut more = self.presence.rendezvous_more.split_whitespace();
+                more.find_map(|server| broken_wan_rule("rendezvous_more", server))
+            })
             .or_else(|| self.broken_lua_rule())
     }
 
@@ -133,12 +137,12 @@ impl Config {
     }
 }
 
-fn broken_wan_rule(text: &str) -> Option<String> {
+fn broken_wan_rule(field: &str, text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
         return None;
     }
-    let broken = |reason: &str| Some(format!("presence.rendezvous_wan: {reason}"));
+    let broken = |reason: &str| Some(format!("presence.{field}: {reason}"));
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(error) => return broken(&error.to_string()),

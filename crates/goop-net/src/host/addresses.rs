@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::Host;
 use crate::PeerId;
 use crate::address;
+use crate::outside::{Facts, Outside};
 
 /// How long an exchange about a hole waits for the relay's view over TCP: as long as the sides of an exchange wait for
 /// each other at most (`punch`).
@@ -55,13 +56,11 @@ impl Host {
         if let Some(mdns) = &self.mdns {
             mdns.set_addrs(own.clone());
         }
-        let moved = !self.own_addrs.is_empty();
         self.own_addrs = own;
-        if moved {
-            let now = Instant::now();
-            self.mapping.verify(now);
-            self.relay.verify(now);
-            self.settle_relay(now);
+        // Without any address nothing can be found out; the next one brings us back here.
+        let is_somewhere = !self.own_addrs.is_empty();
+        if is_somewhere && std::mem::replace(&mut self.was_somewhere, true) {
+            self.moved(Instant::now());
         }
         self.refresh_published();
     }
@@ -73,6 +72,13 @@ impl Host {
         };
         let of_relay = self.relay.is_relay(&peer);
         let addr = address::without_peer(addr);
+        if outbound && !of_relay && self.punching.was_punched(connection) {
+            // We dialled it from the port we listen on.
+            if self.vicinity.is_public(&addr) && self.observed.saw_elsewhere(connection, addr) {
+                self.show_outside();
+            }
+            return;
+        }
         // Who we dialled from a port of its own saw nothing of use.
         if outbound == of_relay
             && self.vicinity.plausible(&addr)
@@ -125,6 +131,25 @@ impl Host {
         it_was
     }
 
+    fn show_outside(&self) {
+        let info = self.relay.info();
+        let outside = Outside::from(Facts {
+            own: self.own_addrs.clone(),
+            seen: self.observed.by_relay(),
+            elsewhere: self.observed.elsewhere(),
+            opened: self.mapping.outside(),
+            relay: info
+                .map(|info| self.links.direct_addrs(&info.peer))
+                .unwrap_or_default(),
+            offered: info.map(|info| info.addrs.clone()).unwrap_or_default(),
+        });
+        self.outside.send_if_modified(|seen| {
+            let differs = *seen != outside;
+            *seen = outside;
+            differs
+        });
+    }
+
     /// What others are told about where we are, brought up to date.
     pub(super) fn refresh_published(&mut self) {
         let mut outside = self.mapping.outside();
@@ -144,6 +169,7 @@ impl Host {
             *seen = candidates;
             differs
         });
+        self.show_outside();
         if published == self.published {
             return;
         }

@@ -1,11 +1,11 @@
 //! What the swarm reports, and what of it goes into the values.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, gossipsub, ping};
+use libp2p::{Multiaddr, gossipsub};
 
 use super::swarm::BehaviourEvent;
 use super::{Host, unix_millis};
@@ -13,10 +13,6 @@ use crate::PeerId;
 use crate::presence::Refused;
 use crate::table::Source;
 use crate::{address, identify};
-
-/// How long an old connection may take to answer when a new one came. A LAN answers in milliseconds, the other side of
-/// the world in a third of this; a live connection that is closed by mistake costs a transfer.
-const DOUBT: Duration = Duration::from_secs(1);
 
 impl Host {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -100,30 +96,11 @@ impl Host {
         self.answer_waiting(&peer, &Ok(()));
     }
 
-    /// Nobody dials a peer it is connected with: who dials us again may have been killed, with its old connections still
-    /// looking alive from here. They are asked; what does not answer is closed, and the next one takes its place.
-    fn doubt_others(&mut self, peer: PeerId, new: ConnectionId, endpoint: &ConnectedPoint) {
-        if endpoint.is_dialer() || address::is_relayed(endpoint.get_remote_address()) {
-            return;
-        }
-        for link in self.links.other_direct(&peer, new) {
-            self.doubted
-                .spawn(async move { (link.id, link.answers(DOUBT).await) });
-        }
-    }
-
-    pub(super) fn on_doubt(&mut self, connection: ConnectionId, answers: bool) {
-        if !answers && self.swarm.close_connection(connection) {
-            metrics::counter!("goop_net_connections_dead").increment(1);
-            // It may know nothing of us any more.
-            self.presence.greet(Instant::now());
-        }
-    }
-
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, relayed: bool) {
         metrics::counter!("goop_net_connections_closed").increment(1);
         self.gauge_connected();
-        self.silent.remove(&connection);
+        self.doubts.gone(connection);
+        self.punching.gone(connection);
         self.observed.gone(connection);
         self.looked(connection);
         let now = Instant::now();
@@ -137,6 +114,7 @@ impl Host {
                 self.settle_relay(now);
             } else {
                 self.dials.disconnected(&peer, now);
+                self.direct_is_lost(peer);
             }
         } else if !relayed && self.relay.is_relay(&peer) {
             // The reservation may have been the lost connection's.
@@ -159,20 +137,6 @@ impl Host {
             reason = "a gauge of at most some thousand peers"
         )]
         metrics::gauge!("goop_net_connected_peers").set(self.links.count() as f64);
-    }
-
-    /// A connection that misses two pings in a row is dead; one may get lost in a flood of data.
-    fn on_ping(&mut self, event: &ping::Event) {
-        match &event.result {
-            Ok(_) => drop(self.silent.remove(&event.connection)),
-            Err(ping::Failure::Unsupported) => {}
-            Err(error) => {
-                tracing::debug!(peer = %event.peer, %error, "a ping failed");
-                if !self.silent.insert(event.connection) {
-                    self.swarm.close_connection(event.connection);
-                }
-            }
-        }
     }
 
     fn on_identify(&mut self, event: libp2p::identify::Event) {

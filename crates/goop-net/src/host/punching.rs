@@ -39,6 +39,8 @@ pub(super) struct Punching {
     agreeing: JoinSet<(PeerId, Result<Vec<Multiaddr>, PunchError>)>,
     /// Dials under way.
     dials: HashMap<ConnectionId, PeerId>,
+    /// Connections that came of them.
+    punched: HashSet<ConnectionId>,
     /// The next look at circuits beside direct connections.
     pub(super) sweep_at: Option<Instant>,
     beside: HashSet<PeerId>,
@@ -51,6 +53,7 @@ impl Punching {
             begun: HashMap::new(),
             agreeing: JoinSet::new(),
             dials: HashMap::new(),
+            punched: HashSet::new(),
             sweep_at: None,
             beside: HashSet::new(),
         }
@@ -60,6 +63,16 @@ impl Punching {
         &mut self,
     ) -> Option<Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>> {
         self.agreeing.join_next().await
+    }
+
+    /// Whether a connection was dialled for a hole, so from the port we listen on.
+    pub(super) fn was_punched(&self, connection: ConnectionId) -> bool {
+        self.punched.contains(&connection)
+    }
+
+    /// A connection ended.
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        self.punched.remove(&connection);
     }
 
     pub(super) async fn shutdown(&mut self) {
@@ -79,8 +92,7 @@ impl Host {
         {
             return;
         }
-        let came = self.links.relayed(&peer).into_iter();
-        if let Some(link) = came.into_iter().find(|link| !link.outbound) {
+        if let Some(link) = self.links.newest_call(&peer) {
             self.punching.begun.insert(peer, 0);
             self.agree(peer, link);
         }
@@ -115,7 +127,9 @@ impl Host {
             }
             Err(error) => {
                 tracing::debug!(%peer, %error, "no agreement on punching a hole");
-                self.punching.begun.remove(&peer);
+                let tries = self.punching.begun.entry(peer).or_default();
+                *tries += 1;
+                self.try_again(peer);
             }
         }
     }
@@ -166,18 +180,23 @@ impl Host {
         if more || self.links.is_direct(&peer) {
             return true;
         }
-        let tries = self.punching.begun.get(&peer).copied();
-        let again = tries.filter(|tries| *tries > 0 && *tries < TRIES);
-        let link = self
-            .links
-            .relayed(&peer)
-            .into_iter()
-            .find(|link| !link.outbound);
-        // Otherwise it is given up until the peer comes through a relay anew.
-        if let (Some(_), Some(link)) = (again, link) {
-            self.agree(peer, link);
-        }
+        self.try_again(peer);
         true
+    }
+
+    /// Agrees anew, where we began and it was not tried too often. Otherwise it is given up until the peer comes through a
+    /// relay anew.
+    fn try_again(&mut self, peer: PeerId) {
+        let tries = self.punching.begun.get(&peer).copied();
+        let again = tries.is_some_and(|tries| tries > 0 && tries < TRIES);
+        match self.links.newest_call(&peer).filter(|_| again) {
+            Some(link) => self.agree(peer, link),
+            // Its circuit may have broken off just now; the next one begins from the start.
+            None if self.links.relayed(&peer).is_empty() => {
+                self.punching.begun.remove(&peer);
+            }
+            None => {}
+        }
     }
 
     /// A direct connection came up. Surplus ones of a hole are closed by who began, so that not both close.
@@ -185,15 +204,33 @@ impl Host {
         let punched = self.punching.dials.remove(&connection).is_some();
         if punched {
             metrics::counter!("goop_net_punched").increment(1);
+            self.punching.punched.insert(connection);
         }
         let began = self.punching.begun.contains_key(&peer);
-        if punched && began && !self.links.other_direct(&peer, connection).is_empty() {
-            self.swarm.close_connection(connection);
-            return;
+        let others = self.links.other_direct(&peer, connection);
+        if punched && began && !others.is_empty() {
+            self.close_surplus(&peer, connection, others);
         }
         if !self.links.relayed(&peer).is_empty() {
             self.watch_circuits(peer);
         }
+    }
+
+    fn close_surplus(&mut self, peer: &PeerId, new: ConnectionId, others: Vec<Link>) {
+        let new_one = self.links.link(peer, new);
+        if !new_one.is_some_and(|link| is_better(&link, &others)) {
+            self.swarm.close_connection(new);
+            return;
+        }
+        for other in others {
+            self.swarm.close_connection(other.id);
+        }
+    }
+
+    /// The last direct connection ended. Where a circuit is left, a hole is punched anew through it.
+    pub(super) fn direct_is_lost(&mut self, peer: PeerId) {
+        self.punching.begun.remove(&peer);
+        self.consider_punching(peer);
     }
 
     /// A circuit came up beside a direct connection, or the reverse.
@@ -256,5 +293,39 @@ impl Host {
         } else {
             Some(now + SWEEP)
         };
+    }
+}
+
+/// Of several connections through a hole the first stays, unless the new one is the first over QUIC and nothing uses the
+/// others yet: QUIC notices by itself when its way is gone, TCP only when it is asked.
+fn is_better(new: &Link, others: &[Link]) -> bool {
+    let is_quic = |link: &Link| link.addr.iter().any(|part| part == Protocol::QuicV1);
+    let mut idle_tcp = others
+        .iter()
+        .map(|other| !is_quic(other) && other.streams() == 0);
+    is_quic(new) && idle_tcp.all(|is_so| is_so)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn quic_takes_the_place_of_tcp_that_nobody_uses_and_of_nothing_else() {
+        let link = |addr: &str| {
+            let id = ConnectionId::new_unchecked(1);
+            Link::new(id, addr.parse().unwrap(), false, true).0
+        };
+        let tcp = link("/ip4/203.0.113.7/tcp/4001");
+        let quic = link("/ip4/203.0.113.7/udp/4001/quic-v1");
+        assert!(is_better(&quic, std::slice::from_ref(&tcp)));
+        assert!(!is_better(&tcp, std::slice::from_ref(&quic)));
+        assert!(!is_better(&tcp, std::slice::from_ref(&tcp)));
+        assert!(!is_better(&quic, &[tcp.clone(), quic.clone()]));
+        tcp.live.store(1, Ordering::Relaxed);
+        assert!(!is_better(&quic, &[tcp]));
     }
 }

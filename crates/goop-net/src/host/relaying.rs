@@ -46,6 +46,8 @@ impl Host {
                 Action::Reserve { relay, attempt } => {
                     metrics::counter!("goop_net_relay_reservations").increment(1);
                     let opener = self.opener();
+                    // An earlier request may wait for a connection; of two at once the relay drops one.
+                    self.reserving.abort_all();
                     self.reserving
                         .spawn(async move { (attempt, reserve(&opener, relay).await) });
                 }

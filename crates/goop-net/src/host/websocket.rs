@@ -89,13 +89,10 @@ enum Kind {
     Secure,
 }
 
-/// The certificates this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
+/// The certificates this machine trusts.
 fn of_the_machine() -> Vec<Vec<u8>> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "a certificate of the system cannot be read");
-    }
-    found.certs.iter().map(|found| found.to_vec()).collect()
+    let found = goop_http::of_the_machine();
+    found.iter().map(|found| found.to_vec()).collect()
 }
 
 /// What browsers trust, and these.

@@ -1,5 +1,6 @@
 //! What a rendezvous says about its relay (network.md 9.1).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
@@ -95,12 +96,14 @@ impl RelayInfo {
     }
 }
 
-/// Whether an address of a relay can be one: loopback is our own machine.
+/// Whether an address of a relay can be one: loopback is our own machine, and a link-local address of IPv6 means nothing
+/// without the interface it is on, which nobody says.
 pub(super) fn means_something(addr: &Multiaddr, reach: Reach) -> bool {
     let never = match ip_of(addr) {
         Some(ip) => {
             ip.is_unspecified()
                 || ip.is_multicast()
+                || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
                 || (ip.is_loopback() && reach != Reach::Loopback)
         }
         None => false,

@@ -157,3 +157,61 @@ pub async fn ask_echo(net: &Net, peer: PeerId, text: &[u8]) {
     within("an answer", async { tokio::join!(ask, hear) }).await;
     assert_eq!(answer, text);
 }
+
+/// A cable that can be cut without either end noticing: what comes afterwards is swallowed.
+pub struct Cable {
+    pub addr: goop_net::Multiaddr,
+    cut: tokio_util::sync::CancellationToken,
+    _task: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+impl Cable {
+    /// Leads from a port of its own to a TCP address.
+    pub async fn to(addr: &goop_net::Multiaddr) -> Self {
+        use tokio::net::{TcpListener, TcpStream};
+        let port = tcp_port(addr).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let cut = tokio_util::sync::CancellationToken::new();
+        let ends = cut.clone();
+        let task = tokio::spawn(async move {
+            let mut lines = tokio::task::JoinSet::new();
+            // Kept, so that nobody is told that the other end is gone.
+            let mut ended = Vec::new();
+            loop {
+                let mut near = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    Some(line) = lines.join_next() => {
+                        ended.push(line);
+                        continue;
+                    }
+                };
+                let ends = ends.clone();
+                lines.spawn(async move {
+                    let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => None,
+                        () = ends.cancelled() => Some((near, far)),
+                    }
+                });
+            }
+        });
+        Self {
+            addr: format!("/ip4/127.0.0.1/tcp/{own}").parse().unwrap(),
+            cut,
+            _task: tokio_util::task::AbortOnDropHandle::new(task),
+        }
+    }
+
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+}
+
+/// The port of an address over TCP.
+pub fn tcp_port(addr: &goop_net::Multiaddr) -> Option<u16> {
+    addr.iter().find_map(|part| match part {
+        libp2p::multiaddr::Protocol::Tcp(port) => Some(port),
+        _ => None,
+    })
+}

@@ -4,6 +4,7 @@
 //! It never gives up, never decides by the words of an error, and does not hammer: every pause grows, with jitter, so
 //! that a server that comes back is not met by everybody at once.
 
+use goop_http::HttpError;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -47,6 +48,25 @@ pub enum Failure {
     Unsupported,
     /// Everything else: too many requests, an error of the server, the network.
     Other,
+}
+
+impl Failure {
+    /// What it means that a server could not be asked.
+    #[must_use]
+    pub fn of(error: &HttpError) -> Self {
+        match error {
+            HttpError::Status(status) => match status.as_u16() {
+                425 => Self::Unknown,
+                403 | 404 | 405 | 501 => Self::Unsupported,
+                _ => Self::Other,
+            },
+            HttpError::NotASocket => Self::Unsupported,
+            HttpError::Address(_)
+            | HttpError::Late(_)
+            | HttpError::Connection(_)
+            | HttpError::Body => Self::Other,
+        }
+    }
 }
 
 /// What happened.
@@ -496,5 +516,22 @@ mod tests {
         let now = machine.next_wake().expect("a pause") - Duration::from_secs(1);
         let actions = machine.on(Input::Hurry, now);
         assert!(actions.contains(&Action::OpenSocket), "{actions:?}");
+    }
+
+    #[test]
+    fn what_to_do_follows_from_the_status() {
+        for (status, failure) in [
+            (425, Failure::Unknown),
+            (404, Failure::Unsupported),
+            (403, Failure::Unsupported),
+            (405, Failure::Unsupported),
+            (501, Failure::Unsupported),
+            (429, Failure::Other),
+            (500, Failure::Other),
+            (302, Failure::Other),
+        ] {
+            let status = http::StatusCode::from_u16(status).expect("a status");
+            assert_eq!(Failure::of(&HttpError::Status(status)), failure);
+        }
     }
 }

@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt};
+use goop_http::{Ask, Http, HttpError, Socket};
 use goop_identity::PeerId;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -18,12 +19,15 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
-use super::http::{Http, HttpError, REST, Socket};
 use super::machine::{Action, Contact, Failure, Input, Machine};
 use super::sse::Lines;
 use super::{ClientConfig, Heard, RelayInfo, ServerState};
 use crate::wire::{ClientHello, ServerHello};
 
+/// Connecting, the TLS handshake and the upgrade to a socket (rendezvous.md 18.5).
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Largest message on a socket (rendezvous.md 6.2); the Go server sends records of up to 20 addresses, far less.
+const MAX_FRAME: usize = 64 * 1024;
 /// How long a server may take for a record (rendezvous.md 18.2).
 const PUBLISH: Duration = Duration::from_secs(2);
 /// A record is delivered again at least this often, whatever the heartbeat: servers forget a peer after 30 s
@@ -34,6 +38,11 @@ const REPEAT: Duration = Duration::from_secs(10);
 const POST_UNCHANGED: Duration = Duration::from_secs(9);
 /// Silence after which a socket is dead; servers ping every 5 s (rendezvous.md 6.2).
 const SILENCE: Duration = Duration::from_secs(15);
+/// A socket is asked for a sign of life when the network changed, and has so long to give one: a connection that died with
+/// the old network does not say so.
+const SIGN: Duration = Duration::from_secs(2);
+/// Silence after which an event stream is dead; servers say something every 25 s (rendezvous.md 5).
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// One frame may take so long to go out.
 const WRITE: Duration = Duration::from_secs(2);
 /// A relay is asked for so often while there is none …
@@ -67,6 +76,9 @@ pub(super) struct Task {
     writer: Option<SplitSink<Socket, Message>>,
     reader: Option<SplitStream<Socket>>,
     last_frame: Instant,
+    /// By when the socket has to give a sign of life.
+    sign_by: Option<Instant>,
+    last_bytes: Instant,
     stream: Option<(Incoming, Lines)>,
     /// The stream was asked for and not closed since.
     wants_stream: bool,
@@ -104,6 +116,8 @@ impl Task {
             writer: None,
             reader: None,
             last_frame: now,
+            sign_by: None,
+            last_bytes: now,
             stream: None,
             wants_stream: false,
             running: FuturesUnordered::new(),
@@ -130,6 +144,7 @@ impl Task {
                 },
                 Some(()) = hurried.recv() => {
                     self.relay_at = Instant::now();
+                    self.doubt().await;
                     self.tell(Input::Hurry).await;
                 }
                 Some(done) = self.running.next() => self.on_done(done).await,
@@ -144,10 +159,16 @@ impl Task {
 
     fn next_wake(&self) -> Instant {
         let silence = self.reader.is_some().then(|| self.last_frame + SILENCE);
+        let stream = self
+            .stream
+            .is_some()
+            .then(|| self.last_bytes + STREAM_SILENCE);
         let relay = (!self.asking_relay).then_some(self.relay_at);
         let times = [
             self.machine.next_wake(),
             silence,
+            self.sign_by,
+            stream,
             relay,
             Some(self.repeat_at),
         ];
@@ -156,9 +177,14 @@ impl Task {
 
     async fn on_time(&mut self) {
         let now = Instant::now();
-        if self.reader.is_some() && self.last_frame + SILENCE <= now {
+        let no_sign = self.sign_by.is_some_and(|by| by <= now);
+        if self.reader.is_some() && (self.last_frame + SILENCE <= now || no_sign) {
             self.problem("the server fell silent".to_owned());
             self.lose_socket().await;
+        }
+        if self.stream.is_some() && self.last_bytes + STREAM_SILENCE <= now {
+            self.problem("the server fell silent".to_owned());
+            self.lose_stream().await;
         }
         if self.repeat_at <= now {
             self.publish().await;
@@ -181,7 +207,8 @@ impl Task {
                 Action::OpenSocket => {
                     let http = self.http.clone();
                     let path = format!("/ws?peer_id={}&hello=1", self.me.to_base58());
-                    let open = async move { http.socket(&path).await.map(Box::new) };
+                    let open =
+                        async move { http.socket(&path, HANDSHAKE, MAX_FRAME).await.map(Box::new) };
                     self.running.push(open.map(Outcome::Socket).boxed());
                 }
                 Action::Probe => {
@@ -191,7 +218,8 @@ impl Task {
                 Action::OpenStream => {
                     self.wants_stream = true;
                     let http = self.http.clone();
-                    let open = async move { http.events().await };
+                    let open =
+                        async move { http.stream("/events", "text/event-stream", HANDSHAKE).await };
                     self.running.push(open.map(Outcome::Stream).boxed());
                 }
                 Action::CloseStream => {
@@ -211,6 +239,7 @@ impl Task {
                 self.writer = Some(writer);
                 self.reader = Some(reader);
                 self.last_frame = Instant::now();
+                self.sign_by = None;
                 self.well();
                 // The server may be another one than before: so may its relay.
                 if self.relay.is_some() {
@@ -219,10 +248,10 @@ impl Task {
                 self.tell(Input::SocketOpen).await;
             }
             Outcome::Socket(Err(error)) => {
-                if error.failure() != Failure::Unknown {
+                if Failure::of(&error) != Failure::Unknown {
                     self.problem(error.to_string());
                 }
-                self.tell(Input::SocketFailed(error.failure())).await;
+                self.tell(Input::SocketFailed(Failure::of(&error))).await;
             }
             Outcome::Probe(answered) => {
                 self.tell(if answered {
@@ -236,6 +265,7 @@ impl Task {
             Outcome::Stream(Ok(_)) if !self.wants_stream => {}
             Outcome::Stream(Ok(body)) => {
                 self.stream = Some((body, Lines::default()));
+                self.last_bytes = Instant::now();
                 self.well();
                 self.tell(Input::StreamOpen).await;
             }
@@ -254,6 +284,7 @@ impl Task {
             return;
         };
         self.last_frame = Instant::now();
+        self.sign_by = None;
         match frame {
             Message::Text(text) => {
                 self.tell(Input::SocketHeard).await;
@@ -283,10 +314,10 @@ impl Task {
 
     async fn on_bytes(&mut self, bytes: Option<Bytes>) {
         let Some(bytes) = bytes else {
-            self.stream = None;
-            self.tell(Input::StreamFailed).await;
+            self.lose_stream().await;
             return;
         };
+        self.last_bytes = Instant::now();
         let records = match &mut self.stream {
             Some((_, lines)) => lines.feed(&bytes),
             None => return,
@@ -301,7 +332,7 @@ impl Task {
         let record = match PresenceMessage::from_json(bytes) {
             Ok(record) => record,
             Err(error) => {
-                tracing::debug!(server = self.http.base(), %error, "a record of the server is left out");
+                tracing::debug!(server = %self.http.server(), %error, "a record of the server is left out");
                 return;
             }
         };
@@ -336,9 +367,25 @@ impl Task {
         sent
     }
 
+    /// The network changed: what hangs on the old one is found out. A stream cannot be asked; it is opened anew.
+    async fn doubt(&mut self) {
+        if self.reader.is_some() && self.write(Message::Ping(Bytes::new())).await {
+            self.sign_by.get_or_insert(Instant::now() + SIGN);
+        }
+        if self.stream.is_some() {
+            self.lose_stream().await;
+        }
+    }
+
+    async fn lose_stream(&mut self) {
+        self.stream = None;
+        self.tell(Input::StreamFailed).await;
+    }
+
     async fn lose_socket(&mut self) {
         if self.reader.take().is_some() {
             self.writer = None;
+            self.sign_by = None;
             self.tell(Input::SocketClosed).await;
         }
     }
@@ -414,12 +461,12 @@ impl Task {
         self.asking_relay = true;
         let http = self.http.clone();
         let ask = async move {
-            let (status, body) = http.ask(Method::GET, "/relay", Vec::new(), REST).await?;
-            match status.as_u16() {
-                200..=299 => Ok(RelayInfo::from_json(&body)),
+            let answer = http.ask(Ask::get("/relay")).await?;
+            match answer.status.as_u16() {
+                200..=299 => Ok(RelayInfo::from_json(&answer.body)),
                 // It has none (rendezvous.md 18.2).
                 404 | 502 => Ok(None),
-                _ => Err(HttpError::Status(status)),
+                _ => Err(HttpError::Status(answer.status)),
             }
         };
         self.running.push(ask.map(Outcome::Relay).boxed());
@@ -448,11 +495,11 @@ impl Task {
     }
 
     fn problem(&self, problem: String) {
-        let server = self.http.base();
+        let server = self.http.server();
         self.state.send_if_modified(|state| {
             let is_news = state.problem.as_ref() != Some(&problem);
             if is_news {
-                tracing::info!(server, problem, "the rendezvous server is not there");
+                tracing::info!(%server, problem, "the rendezvous server is not there");
             }
             state.problem = Some(problem);
             is_news
@@ -466,12 +513,12 @@ impl Task {
 
     fn show(&self) {
         let contact = self.machine.contact();
-        let server = self.http.base();
+        let server = self.http.server();
         self.state.send_if_modified(|state| {
             if state.contact == contact {
                 return false;
             }
-            tracing::info!(server, ?contact, "rendezvous server");
+            tracing::info!(%server, ?contact, "rendezvous server");
             state.contact = contact;
             state.since = SystemTime::now();
             if contact != Contact::Trying {
@@ -498,21 +545,20 @@ impl Task {
             post(&self.http, &record).await.ok().map(drop)
         };
         if !matches!(timeout(LAST_WORDS, last_words).await, Ok(Some(()))) {
-            tracing::debug!(server = self.http.base(), "the farewell was not delivered");
+            tracing::debug!(server = %self.http.server(), "the farewell was not delivered");
         }
     }
 }
 
 async fn post(http: &Http, record: &PresenceMessage) -> Result<StatusCode, HttpError> {
-    let (status, _) = http
-        .ask(Method::POST, "/publish", record.to_json(), PUBLISH)
-        .await?;
-    Ok(status)
+    let mut ask = Ask::post("/publish", record.to_json());
+    ask.within = PUBLISH;
+    Ok(http.ask(ask).await?.status)
 }
 
 /// Whether the server opens sockets now; the one it opens is closed at once (rendezvous.md 6.1).
 async fn probe(http: Http) -> bool {
-    match timeout(PUBLISH, http.socket("/ws?probe=1")).await {
+    match timeout(PUBLISH, http.socket("/ws?probe=1", HANDSHAKE, MAX_FRAME)).await {
         Ok(Ok(mut socket)) => {
             // It closes by itself; this is only politeness.
             let _ = timeout(WRITE, socket.close(None)).await;

@@ -87,7 +87,7 @@ impl Addresses {
     /// A listener has this address. What may be told in reservations: everything but loopback, or that if there is
     /// nothing else.
     pub(super) fn listens_on(&mut self, addr: Multiaddr) -> Vec<Multiaddr> {
-        if !self.listening.contains(&addr) {
+        if !self.listening.contains(&addr) && !is_link_local(&addr) {
             self.listening.push(addr);
             self.listening
                 .sort_by_key(|addr| (is_udp(addr), addr.to_string()));
@@ -200,10 +200,42 @@ fn is_udp(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| matches!(part, Protocol::Udp(_)))
 }
 
+/// An address of IPv6 that means nothing without the interface it is on.
+fn is_link_local(addr: &Multiaddr) -> bool {
+    matches!(addr.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local())
+}
+
 fn is_loopback(addr: &Multiaddr) -> bool {
     match addr.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_that_mean_nothing_elsewhere_are_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = br#"{"presence":{"rendezvous_host":true,"relay_port":4001}}"#;
+        std::fs::write(folder.path().join("goop.json"), config).unwrap();
+        let folder = goop_identity::folder::PeerFolder::open(folder.path()).unwrap();
+        let settings = crate::Settings::read(&folder).unwrap().relay.unwrap();
+        let (mut addresses, told) = Addresses::new(PeerId::random(), &settings, None);
+        let addr = |text: &str| -> Multiaddr { text.parse().unwrap() };
+        let local = [
+            addr("/ip6/fe80::1/tcp/4001"),
+            addr("/ip6/fe80::1/udp/4001/quic-v1"),
+        ];
+        let real = addr("/ip6/2001:db8::1/tcp/4001");
+        for addr in local.into_iter().chain([real.clone()]) {
+            let granted = addresses.listens_on(addr);
+            assert!(granted.iter().all(|addr| *addr == real), "{granted:?}");
+        }
+        assert_eq!(*told.borrow(), [real.to_string()]);
     }
 }

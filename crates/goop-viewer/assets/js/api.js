@@ -1,5 +1,5 @@
 // Asking the peer's JSON API. An error says what happened and, where it can, what to do.
-// Offers: get, post, upload (with progress), download (with progress), ApiError.
+// Offers: get, post, remove, upload (with progress), download (with progress), ApiError.
 
 const strings = {
   gone: 'The peer does not answer. Is it still running?',
@@ -49,6 +49,8 @@ export const get = (path) => ask(path);
 /** `signal` ends a question that nobody waits for any more. */
 export const post = (path, body = {}, signal = undefined) =>
   ask(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body), signal });
+
+export const remove = (path) => ask(path, { method: 'DELETE' });
 
 /** A file of the pages as text. */
 export async function getText(path) {

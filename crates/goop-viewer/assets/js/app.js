@@ -1,10 +1,12 @@
 // The frame: which page an address names, navigation without reloading, the live connection.
 
 import { get, getText, post } from './api.js';
+import { followChats, unread } from './chat.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
 import { link, loadSession, quick, session } from './session.js';
+import { followKeys } from './components/keys.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
 import { Failure } from './components/states.js';
@@ -24,6 +26,7 @@ const strings = {
 /** What the navigation shows. */
 const navigation = [
   { href: '/peers', text: 'Peers', icon: 'peers', under: /^\/peer\// },
+  { href: '/messages', text: 'Messages', icon: 'chat', count: unread },
   { href: '/view', text: 'Visiting', icon: 'visit' },
   { href: '/edit', text: 'Editor', icon: 'edit' },
   { href: '/database', text: 'Data', icon: 'data' },
@@ -38,6 +41,7 @@ const peers = () => import('./pages/peers.js');
 const pages = [
   [/^\/peers$/, peers],
   [/^\/peer\/([^/]+)$/, () => import('./pages/peer.js')],
+  [/^\/messages$/, () => import('./pages/messages.js')],
   [/^\/view$/, () => import('./pages/view.js')],
   [/^\/edit$/, async () => edit],
   [/^\/database$/, () => import('./pages/database.js')],
@@ -59,6 +63,7 @@ let turn = 0;
 /** Why nothing can be shown: nobody answers, or whoever looks is not the owner. */
 let trouble = null;
 let connected = false;
+let followed = false;
 /** The address that is shown, without its fragment. */
 let shown = '';
 
@@ -169,6 +174,14 @@ function following() {
   });
 }
 
+/** From the first answer on, what comes in is told over every page. */
+function follow() {
+  if (followed) return;
+  followed = true;
+  followChats();
+  followKeys();
+}
+
 /** Asks the peer who looks at it, follows what happens there, and shows the page. */
 async function enter() {
   try {
@@ -177,6 +190,7 @@ async function enter() {
     await following();
     trouble = null;
     checkOrigins();
+    follow();
     greet().catch(() => {});
   } catch (error) {
     trouble = error;

@@ -8,7 +8,7 @@ const RETRY = 3000;
 
 const listeners = new Set();
 
-/** Calls `listener({topic, payload})` for each event, and `listener({topic: 'reset'})` when the state must be read anew. */
+/** Calls `listener({topic, payload, from, id})` for each event (`from` is the peer it came from, or nothing), and `listener({topic: 'reset'})` when the state must be read anew. */
 export function listen(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -74,8 +74,8 @@ function open(say) {
       say({ event: { topic: 'reset' } });
     });
     source.addEventListener('message', ({ data }) => {
-      const { msg } = JSON.parse(data);
-      if (msg) say({ event: { topic: msg.topic, payload: msg.payload } });
+      const { msg, from } = JSON.parse(data);
+      if (msg) say({ event: { topic: msg.topic, payload: msg.payload, from, id: msg.id } });
     });
     source.addEventListener('reset', () => say({ event: { topic: 'reset' } }));
     source.addEventListener('error', () => {

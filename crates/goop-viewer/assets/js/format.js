@@ -8,6 +8,8 @@ const strings = {
   hours: (n) => `${n} h ago`,
   days: (n) => (n === 1 ? 'yesterday' : `${n} days ago`),
   never: 'a while ago',
+  today: 'Today',
+  yesterday: 'Yesterday',
   units: ['bytes', 'KB', 'MB', 'GB'],
 };
 
@@ -28,6 +30,25 @@ export function ago(time) {
   if (minutes < 1) return strings.now;
   if (minutes < 60) return strings.minutes(minutes);
   return minutes < 60 * 24 ? strings.hours(Math.floor(minutes / 60)) : strings.days(Math.floor(minutes / 60 / 24));
+}
+
+const times = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const dates = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+const datesOfYears = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' });
+
+/** The time of day of `time` (Unix milliseconds). */
+export const moment = (time) => times.format(time);
+
+/** The day of `time`, as people say it. */
+export function day(time) {
+  const now = new Date(clock.value);
+  const then = new Date(time);
+  const start = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
+  // Days are not always 24 hours long.
+  const days = Math.round((start(now) - start(then)) / 86_400_000);
+  if (days === 0) return strings.today;
+  if (days === 1) return strings.yesterday;
+  return (now.getFullYear() === then.getFullYear() ? dates : datesOfYears).format(then);
 }
 
 /** A number of bytes, as `1.4 MB`. */

@@ -1,22 +1,23 @@
-//! The whole site in one file, out and in (viewer-api.md 10.2 and 10.3).
+//! The whole site in one file: its pages, its database, its scripts (viewer-api.md 10.2).
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Multipart, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use goop_data::Dump;
 use goop_identity::Profile;
-use goop_site::archive::{self, ArchiveError, Manifest, Writer};
+use goop_site::archive::{self, Manifest, TablePolicy, Writer};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::reply::{error, json};
+use crate::reply::error;
 use crate::server::Shared;
 
 /// Bytes sent at once.
@@ -55,16 +56,48 @@ impl Write for Chunks {
     }
 }
 
-/// The site as a zip file, made while it is taken.
-#[utoipa::path(get, path = "/api/site/export", tag = "site", responses((status = 200, description = "application/zip")))]
+/// A dump as a file that is read.
+struct Script {
+    dump: Dump,
+    runtime: Handle,
+    piece: Bytes,
+}
+
+impl Read for Script {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let next = self.runtime.block_on(self.dump.next());
+            match next.map_err(|error| io::Error::other(error.to_string()))? {
+                Some(piece) => self.piece = piece.into(),
+                None => return Ok(0),
+            }
+        }
+        let taken = self.piece.split_to(to.len().min(self.piece.len()));
+        to[..taken.len()].copy_from_slice(&taken);
+        Ok(taken.len())
+    }
+}
+
+/// The site with its database as a zip file, made while it is taken: `manifest.json`, `schema.sql`, `schemas/`, `site/`,
+/// `lua/`. The database is that of one moment.
+#[utoipa::path(get, path = "/api/site/export", tag = "site",
+    responses((status = 200, description = "application/zip"), (status = 500, description = "the database cannot be read")))]
 pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
     let config = shared.context.config.current();
     let now = OffsetDateTime::now_utc();
+    let dump = match shared.context.data.database().dump().await {
+        Ok(dump) => dump,
+        Err(failure) => {
+            let text = format!("the database cannot be read: {failure}");
+            return error(StatusCode::INTERNAL_SERVER_ERROR, &text);
+        }
+    };
     let manifest = Manifest {
         version: 1,
         label: Profile::of(&config).label,
         exported_at: now.format(&Rfc3339).unwrap_or_default(),
         lua_enabled: config.lua.enabled,
+        ..Manifest::default()
     };
     let name = format!(
         "goop-export-{}-{}.zip",
@@ -72,14 +105,15 @@ pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
         now.date()
     );
     let (to, mut chunks) = mpsc::channel(WAITING);
-    let places = shared.context.places.clone();
+    let (places, runtime) = (shared.context.places.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {
         let sink = Chunks {
             buffer: BytesMut::with_capacity(2 * CHUNK),
             to: to.clone(),
         };
         let mut writer = Writer::new(sink);
-        let written = archive::export_files(&mut writer, &manifest, &places.site, &places.scripts)
+        let written = write_database(&mut writer, manifest, dump, runtime)
+            .and_then(|()| archive::export_files(&mut writer, &places.site, &places.scripts))
             .and_then(|()| writer.finish());
         if let Err(failure) = written {
             // Whoever takes it sees that it broke off.
@@ -95,6 +129,42 @@ pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
         headers.insert(CONTENT_DISPOSITION, value);
     }
     response
+}
+
+/// Writes the manifest and the database of an archive: `manifest.json`, `schema.sql`, `schemas/`. Blocks; to be called
+/// outside of `runtime`'s own threads.
+///
+/// # Errors
+/// When the sink fails, or the database cannot be read to its end.
+pub fn write_database<W: Write>(
+    writer: &mut Writer<W>,
+    mut manifest: Manifest,
+    dump: Dump,
+    runtime: Handle,
+) -> io::Result<()> {
+    let tables = dump.tables().to_vec();
+    for table in &tables {
+        let policy = TablePolicy {
+            insert_policy: table.insert_policy.clone(),
+        };
+        manifest.tables.insert(table.name.clone(), policy);
+        if table.typed {
+            manifest.schemas.push(table.name.clone());
+        }
+    }
+    manifest.require_email = dump.require_email();
+    archive::export_manifest(writer, &manifest)?;
+    let script = Script {
+        dump,
+        runtime,
+        piece: Bytes::new(),
+    };
+    writer.file("schema.sql", script)?;
+    for table in &tables {
+        let name = format!("schemas/{}.json", table.name);
+        writer.bytes(&name, &serde_json::to_vec_pretty(&table.schema)?)?;
+    }
+    Ok(())
 }
 
 /// A name as a part of a file name that every system takes.
@@ -115,111 +185,4 @@ fn file_name(label: &str) -> String {
     } else {
         kept
     }
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-struct ImportDone {
-    status: &'static str,
-    files: usize,
-    /// Where the old site is kept.
-    backup: String,
-    /// Files of the archive that were not taken: its database.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<String>,
-}
-
-/// The fields of an import.
-#[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "it is only described")]
-struct ImportForm {
-    #[schema(value_type = String, format = Binary)]
-    file: Vec<u8>,
-}
-
-/// Replaces the site by what a zip file holds: multipart `file`, unpacked at most 4 GiB in 100,000 files. All of it or
-/// nothing; the old site is kept, and so are the four before it.
-#[utoipa::path(post, path = "/api/site/import", tag = "site",
-    request_body(content = ImportForm, content_type = "multipart/form-data"),
-    responses((status = 200, body = ImportDone), (status = 400, description = "the archive is broken, or holds what no site does; the site is as it was"),
-        (status = 409, description = "another import is under way"), (status = 500), (status = 507, description = "the disk is full; the site is as it was")))]
-pub(crate) async fn import(
-    State(shared): State<Arc<Shared>>,
-    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
-) -> Response {
-    let bad = |text: &str| error(StatusCode::BAD_REQUEST, text);
-    let Ok(mut form) = form else {
-        return bad("file required");
-    };
-    // Two at once would be each other's backup.
-    let Ok(_turn) = shared.importing.try_lock() else {
-        return error(
-            StatusCode::CONFLICT,
-            "another import is under way; try again when it is done",
-        );
-    };
-    loop {
-        match form.next_field().await {
-            Ok(Some(mut field)) if field.name() == Some("file") => {
-                let received = receive(&shared, &mut field).await;
-                return match received {
-                    Ok(done) => done,
-                    Err(failure) => not_imported(&failure.into()),
-                };
-            }
-            Ok(Some(_)) => {}
-            Ok(None) => return bad("file required"),
-            Err(failure) => return bad(&format!("request too large or bad form: {failure}")),
-        }
-    }
-}
-
-/// The archive goes to a file first: its table of contents is at its end.
-async fn receive(
-    shared: &Shared,
-    field: &mut axum::extract::multipart::Field<'_>,
-) -> io::Result<Response> {
-    let places = shared.context.places.clone();
-    std::fs::create_dir_all(&places.work)?;
-    let mut file = tokio::fs::File::from_std(tempfile::tempfile_in(&places.work)?);
-    loop {
-        use tokio::io::AsyncWriteExt;
-        match field.chunk().await {
-            Ok(Some(chunk)) => file.write_all(&chunk).await?,
-            Ok(None) => {
-                file.flush().await?;
-                break;
-            }
-            Err(failure) => {
-                let text = format!("request too large or bad form: {failure}");
-                return Ok(error(StatusCode::BAD_REQUEST, &text));
-            }
-        }
-    }
-    let file = file.into_std().await;
-    let imported =
-        tokio::task::spawn_blocking(move || archive::import(io::BufReader::new(file), &places));
-    Ok(match imported.await.map_err(io::Error::other)? {
-        Ok(imported) => {
-            tracing::info!(files = imported.files, backup = %imported.backup.display(), "a site was imported");
-            json(
-                StatusCode::OK,
-                &ImportDone {
-                    status: "imported",
-                    files: imported.files,
-                    backup: imported.backup.display().to_string(),
-                    left_out: imported.left_out,
-                },
-            )
-        }
-        Err(failure) => not_imported(&failure),
-    })
-}
-
-fn not_imported(failure: &ArchiveError) -> Response {
-    let status = match failure {
-        ArchiveError::Full => StatusCode::INSUFFICIENT_STORAGE,
-        ArchiveError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    error(status, &failure.to_string())
 }

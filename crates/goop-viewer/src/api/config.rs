@@ -29,11 +29,14 @@ const SECRETS: [(&str, &str); 8] = [
 ];
 /// Not shown at all.
 const HIDDEN: (&str, &str) = ("p2p", "nacl_private_key");
+/// Left out of the file while it is empty, and shown all the same.
+const EMPTY: (&str, &str) = ("presence", "rendezvous_more");
 /// Shown, and not changed by anybody.
 const FIXED: (&str, &str) = ("p2p", "nacl_public_key");
 /// What counts at once. Everything else counts from the next start.
-const LIVE: [(&str, &str); 10] = [
+const LIVE: [(&str, &str); 11] = [
     ("presence", "rendezvous_wan"),
+    ("presence", "rendezvous_more"),
     ("profile", "label"),
     ("profile", "email"),
     ("viewer", "theme"),
@@ -124,6 +127,9 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
         } else if let Some(section) = sections.get_mut(secret.0).and_then(Value::as_object_mut) {
             section.insert(secret.1.to_owned(), Value::from(""));
         }
+    }
+    if let Some(section) = sections.get_mut(EMPTY.0).and_then(Value::as_object_mut) {
+        section.entry(EMPTY.1).or_insert_with(|| Value::from(""));
     }
     if let Some(section) = sections.get_mut(HIDDEN.0).and_then(Value::as_object_mut) {
         section.remove(HIDDEN.1);

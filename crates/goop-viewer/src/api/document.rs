@@ -1,18 +1,22 @@
 //! The description of the API (OpenAPI), made from the handlers; this module adds what all of them have in common, and
 //! the addresses that are answered before the router is asked.
 
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::sync::OnceLock;
 
-use axum::Extension;
 use axum::response::Response;
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{RefOr, ResponseBuilder};
 
-use super::size;
-use crate::reply::raw_json;
+use super::{routes, size};
+use crate::reply::{error, raw_json};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +34,7 @@ use crate::reply::raw_json;
         (name = "services", description = "Servers that the settings name"),
         (name = "data", description = "The database of the own site, and those of neighbours"),
         (name = "site", description = "Files of the own site"),
+        (name = "messages", description = "Messages to other peers"),
         (name = "live", description = "Events as they happen"),
         (name = "pages", description = "What a browser loads; no session is needed")
     ),
@@ -74,23 +79,50 @@ fn sites() {}
 #[expect(dead_code, reason = "it is only described")]
 fn peer_page() {}
 
-/// A page: `peers`, `view`, `edit`, `database`, `self`, `logs`, `topology`, `docs`.
+/// A page: `peers`, `messages`, `view`, `edit`, `database`, `self`, `logs`, `topology`, `docs`.
 #[utoipa::path(get, path = "/{page}", tag = "pages", params(("page" = String, Path, description = "name of a page")),
     responses((status = 200), (status = 302), (status = 304), (status = 307), (status = 404)))]
 #[expect(dead_code, reason = "it is only described")]
 fn page() {}
 
-/// The text of the description.
-#[derive(Clone)]
-pub(super) struct Text(pub(super) Arc<str>);
+/// The description, packed. It is large and seldom asked for: made at the first request.
+static PACKED: OnceLock<Bytes> = OnceLock::new();
+
+fn packed() -> std::io::Result<Bytes> {
+    if let Some(packed) = PACKED.get() {
+        return Ok(packed.clone());
+    }
+    let text = serde_json::to_vec(&routes().into_openapi())?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&text)?;
+    let packed = Bytes::from(encoder.finish()?);
+    Ok(PACKED.get_or_init(|| packed).clone())
+}
 
 /// This description.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "logs", responses((status = 200, body = Object)))]
-pub(super) async fn openapi(Extension(text): Extension<Text>) -> Response {
-    let mut response = raw_json(StatusCode::OK, text.0.to_string());
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+pub(super) async fn openapi(headers: HeaderMap) -> Response {
+    let accepted = headers
+        .get(ACCEPT_ENCODING)
+        .is_some_and(goop_site::respond::accepts_gzip);
+    let body = packed().and_then(|packed| {
+        if accepted {
+            return Ok(packed);
+        }
+        let mut text = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut text)?;
+        Ok(text.into())
+    });
+    let mut response = match body {
+        Ok(body) => raw_json(StatusCode::OK, body),
+        Err(failure) => return error(StatusCode::INTERNAL_SERVER_ERROR, &failure.to_string()),
+    };
+    let out = response.headers_mut();
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    out.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if accepted {
+        out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
 }
 

@@ -4,6 +4,7 @@
 //! itself, its own connection to one is reported as not there.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
@@ -15,7 +16,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::outgoing::{DEADLINE, Outgoing, Server};
+use goop_http::Server;
+
+use crate::outgoing::{DEADLINE, Outgoing};
 use crate::reply::json as reply;
 use crate::server::Shared;
 
@@ -52,9 +55,9 @@ async fn health_of(outgoing: &Outgoing, kind: &str, url: &str) -> Health {
         ..Health::default()
     };
     let asked = async {
-        let server = Server::parse(url)?;
+        let server = Server::parse(url).ok()?;
         let alive = outgoing.get(&server, "/healthz", &[]).await.ok()?;
-        if alive.status != StatusCode::OK {
+        if alive.status() != StatusCode::OK {
             return None;
         }
         let path = STATUS_PATHS.iter().find(|(name, _)| *name == kind);
@@ -94,12 +97,14 @@ fn url_of<'a>(presence: &'a PresenceSection, kind: &str) -> &'a str {
 
 /// The rendezvous servers of the settings, the own one first.
 fn rendezvous_urls(presence: &PresenceSection) -> Vec<String> {
-    let own = presence
-        .rendezvous_host
-        .then(|| format!("http://127.0.0.1:{}", presence.rendezvous_port));
-    let wan = presence.rendezvous_wan.trim().trim_end_matches('/');
-    let wan = (!wan.is_empty()).then(|| wan.to_owned());
-    own.into_iter().chain(wan).collect()
+    let bind = presence.rendezvous_bind.trim().parse();
+    let bind = bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let own = u16::try_from(presence.rendezvous_port)
+        .ok()
+        .filter(|_| presence.rendezvous_host)
+        .map(|port| goop_rendezvous::local_url(SocketAddr::new(bind, port)));
+    let others = presence.servers().into_iter().map(str::to_owned);
+    own.into_iter().chain(others).collect()
 }
 
 /// Asks every service of the settings how it is, all at once and within three seconds.
@@ -199,11 +204,11 @@ async fn capabilities(outgoing: &Outgoing, url: &str) -> Result<BTreeMap<String,
         return Err("no url".to_owned());
     }
     let unreachable = || "unreachable".to_owned();
-    let server = Server::parse(url).ok_or_else(unreachable)?;
+    let server = Server::parse(url).map_err(|_| unreachable())?;
     let heard = outgoing.get(&server, "/api/capabilities", &[]).await;
     let heard = heard.map_err(|_| unreachable())?;
-    if heard.status != StatusCode::OK {
-        return Err(format!("status {}", heard.status.as_u16()));
+    if heard.status() != StatusCode::OK {
+        return Err(format!("status {}", heard.status().as_u16()));
     }
     let object: Map<String, Value> = heard
         .object()
@@ -236,7 +241,7 @@ async fn ask_for_token(shared: &Shared) -> Result<(), String> {
     if token.is_empty() {
         return Err("email not verified — verify your email first".to_owned());
     }
-    let Some(server) = Server::parse(&config.presence.rendezvous_wan) else {
+    let Ok(server) = Server::parse(&config.presence.rendezvous_wan) else {
         return Err("no WAN rendezvous configured".to_owned());
     };
     let asked = json!({ "email": email, "verification_token": token });
@@ -246,7 +251,7 @@ async fn ask_for_token(shared: &Shared) -> Result<(), String> {
         .await
         .map_err(|silent| format!("bridge request failed: {silent}"))?;
     // A Go rendezvous says 200 to refusals, too.
-    match (heard.error(), heard.status) {
+    match (heard.error(), heard.status()) {
         (Some(error), _) => Err(error),
         (None, StatusCode::OK | StatusCode::CREATED) => Ok(()),
         (None, status) => Err(format!("bridge returned {}", status.as_u16())),
@@ -268,7 +273,7 @@ pub(crate) async fn balance(State(shared): State<Arc<Shared>>) -> Response {
     let own = shared.context.net.local_peer_id().to_base58();
     let asked = async {
         for url in rendezvous_urls(&config.presence) {
-            let Some(server) = Server::parse(&url) else {
+            let Ok(server) = Server::parse(&url) else {
                 continue;
             };
             let query = [("peer_id", own.as_str())];
@@ -278,7 +283,7 @@ pub(crate) async fn balance(State(shared): State<Arc<Shared>>) -> Response {
                 .await
             {
                 // A rendezvous without credits says 404: it answered, and there are none.
-                let object = heard.object().filter(|_| heard.status.is_success());
+                let object = heard.object().filter(|_| heard.status().is_success());
                 let object = object.unwrap_or_default();
                 let active = object.get("credits_active").and_then(Value::as_bool);
                 let balance = object.get("balance").and_then(Value::as_i64);

@@ -154,7 +154,7 @@ pub(crate) async fn execute(State(shared): State<Arc<Shared>>, body: Bytes) -> R
     responses((status = 200, body = Object), (status = 400, description = "no id"), (status = 404, description = "no such run is under way")))]
 pub(crate) async fn progress(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match watched(&shared, &body) {
-        Err(response) => response,
+        Err((status, text)) => error(status, text),
         Ok(watched) => {
             let at = *watched.progress.borrow();
             reply(
@@ -170,7 +170,7 @@ pub(crate) async fn progress(State(shared): State<Arc<Shared>>, body: Bytes) -> 
     responses((status = 200, body = Object), (status = 400, description = "no id"), (status = 404, description = "no such run is under way")))]
 pub(crate) async fn cancel(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match watched(&shared, &body) {
-        Err(response) => response,
+        Err((status, text)) => error(status, text),
         Ok(watched) => {
             watched.cancel.cancel();
             reply(StatusCode::OK, &json!({"status": "ending"}))
@@ -178,10 +178,10 @@ pub(crate) async fn cancel(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     }
 }
 
-fn watched(shared: &Shared, body: &[u8]) -> Result<Watched, Response> {
-    let id = run_id(body).ok_or_else(|| error(StatusCode::BAD_REQUEST, "run required"))?;
+fn watched(shared: &Shared, body: &[u8]) -> Result<Watched, (StatusCode, &'static str)> {
+    let id = run_id(body).ok_or((StatusCode::BAD_REQUEST, "run required"))?;
     let known = shared.runs.known().get(&id).cloned();
-    known.ok_or_else(|| error(StatusCode::NOT_FOUND, "no such run is under way"))
+    known.ok_or((StatusCode::NOT_FOUND, "no such run is under way"))
 }
 
 /// Whether a file is there that a run would replace: `{exists}`.

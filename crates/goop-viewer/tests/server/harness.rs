@@ -1,16 +1,21 @@
 //! A viewer over a recorded folder, and how it is asked.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use goop_data::protocol::{self, CallError, NoKeys};
+use goop_data::chat::ChatLog;
+use goop_data::protocol::{self, CallError};
 use goop_data::{Data, Database, Request, Whole};
 use goop_identity::PeerId;
 use goop_identity::avatar::{Avatar, AvatarFile, AvatarHash};
 use goop_identity::folder::PeerFolder;
+use goop_identity::seal::NoKeys;
+use goop_mq::keys::KeyBook;
+use goop_mq::{DialError, Dialer, Mq, Setup, Streams};
 use goop_net::{Discovery, Listen, Net, NetConfig, Router};
 use goop_site::archive::Places;
 use goop_site::store::Store;
@@ -29,6 +34,54 @@ pub(crate) struct Others {
     pub(crate) data: Vec<(PeerId, Data)>,
     /// Who asks them.
     pub(crate) me: Option<(PeerId, &'static str)>,
+}
+
+pub(crate) const BOB: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+
+pub(crate) fn peer_id(text: &str) -> PeerId {
+    goop_identity::label::parse_peer_id(text).unwrap()
+}
+
+/// Who can be reached, in memory; nobody else has an address.
+#[derive(Clone, Default)]
+pub(crate) struct World(Arc<Mutex<HashMap<PeerId, Mq>>>);
+
+/// One peer's way to the others.
+#[derive(Clone)]
+struct Way {
+    from: PeerId,
+    world: World,
+}
+
+impl Dialer for Way {
+    type Stream = tokio::io::DuplexStream;
+
+    async fn open(&self, peer: PeerId, _: &'static str) -> Result<Self::Stream, DialError> {
+        let Some(mq) = self.world.0.lock().unwrap().get(&peer).cloned() else {
+            return Err(DialError::Unreachable("no addresses".into()));
+        };
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let from = self.from;
+        tokio::spawn(async move { mq.serve(from, false, &mut far).await });
+        Ok(near)
+    }
+}
+
+impl World {
+    /// A bus that others reach; it runs until `leave`.
+    fn bus(&self, me: PeerId, router: goop_mq::router::Router, leave: &CancellationToken) -> Mq {
+        let (mq, sending) = Mq::new(Setup {
+            me,
+            own: Arc::new(Default::default),
+            keys: KeyBook::new(None),
+            hints: Arc::new(|_| None),
+            router,
+        });
+        let world = self.clone();
+        tokio::spawn(sending.run(Streams(Way { from: me, world }), leave.clone()));
+        self.0.lock().unwrap().insert(me, mq.clone());
+        mq
+    }
 }
 
 impl Neighbours for Others {
@@ -73,7 +126,9 @@ pub(crate) struct Alice {
     pub(crate) start: String,
     pub(crate) logs: LogRing,
     pub(crate) data: Data,
-    pub(crate) events: goop_viewer::events::EventLog,
+    pub(crate) mq: Mq,
+    /// The other one, whom messages reach.
+    pub(crate) bob: Mq,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     pub(crate) folder: PeerFolder,
@@ -111,6 +166,16 @@ pub(crate) async fn recorded(name: &str, prepare: impl FnOnce(&Path)) -> Alice {
 
 /// A recorded folder, changed before it runs, and other peers.
 pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Others) -> Alice {
+    recorded_among(&World::default(), name, prepare, others).await
+}
+
+/// The same among those whom messages reach.
+pub(crate) async fn recorded_among(
+    world: &World,
+    name: &str,
+    prepare: impl FnOnce(&Path),
+    others: Others,
+) -> Alice {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixtures().join("folders").join(name), dir.path());
     prepare(dir.path());
@@ -134,7 +199,18 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
     let data = Data::new(Database::open(folder.root()).await.unwrap());
     let logs = LogRing::default();
     let opened = Arc::new(Mutex::new(Vec::new()));
+    let (inbox, prepared) = goop_mq::chat::prepare(Arc::new(ChatLog::of(data.database())));
+    let leave = CancellationToken::new();
+    let other = peer_id(if name == "alice" { BOB } else { ALICE });
+    let met = world.0.lock().unwrap().get(&other).cloned();
+    let bob = met.unwrap_or_else(|| world.bus(other, goop_mq::router::Router::new(), &leave));
+    let router = goop_mq::router::Router::new().listen(inbox);
+    let mq = world.bus(identity.peer_id, router, &leave);
+    let (chat, chatting) = prepared.start(mq.clone(), None);
+    tokio::spawn(chatting.run(leave.clone()));
     let context = Context {
+        mq: mq.clone(),
+        chat,
         servers: tokio::sync::watch::channel(Arc::default()).1,
         keypair: identity.keypair,
         config: folder.config().clone(),
@@ -180,7 +256,6 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
         .1
         .to_owned();
     let token = std::fs::read_to_string(folder.root().join("data/control.token")).unwrap();
-    let (leave, events) = (CancellationToken::new(), viewer.events());
     let running = tokio::spawn(viewer.run(leave.clone()));
     Alice {
         port,
@@ -188,7 +263,8 @@ pub(crate) async fn beside(name: &str, prepare: impl FnOnce(&Path), others: Othe
         start,
         logs,
         data,
-        events,
+        mq,
+        bob,
         leave,
         running,
         folder,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use goop_mq::topic::LocalTopic;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::harness::alice;
 
 /// Reads a stream until it holds `wanted`.
-async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+pub(crate) async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut all = Vec::new();
     let read = async {
         while !String::from_utf8_lossy(&all).contains(wanted) {
@@ -44,9 +45,11 @@ async fn events_reach_every_listener_and_resume() {
     for stream in [&mut one, &mut two] {
         read_until(stream, "event: connected\ndata: {\"status\":\"ok\"}").await;
     }
-    alice
-        .events
-        .publish("peer:gone", &serde_json::json!({ "peerID": "first" }));
+    let publish = |text: &str| {
+        let told = serde_json::json!({ "peerID": text });
+        alice.mq.log().publish(&LocalTopic::PeerGone, &told);
+    };
+    publish("first");
     let seen = read_until(&mut one, "first").await;
     read_until(&mut two, "first").await;
     let id = seen
@@ -56,9 +59,7 @@ async fn events_reach_every_listener_and_resume() {
         .trim()
         .to_owned();
     drop((one, two));
-    alice
-        .events
-        .publish("peer:gone", &serde_json::json!({ "peerID": "second" }));
+    publish("second");
     let mut back = open(format!("Last-Event-ID: {id}\r\n")).await;
     let resumed = read_until(&mut back, "second").await;
     assert!(
@@ -69,7 +70,7 @@ async fn events_reach_every_listener_and_resume() {
     let mut lost = open("Last-Event-ID: 00000000-7\r\n".into()).await;
     read_until(&mut lost, "event: reset").await;
     for n in 0..1_100 {
-        alice.events.publish("peer:gone", &n);
+        alice.mq.log().publish(&LocalTopic::PeerGone, &n);
     }
     let mut late = open(format!("Last-Event-ID: {id}\r\n")).await;
     read_until(&mut late, "event: reset").await;

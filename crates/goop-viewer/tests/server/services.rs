@@ -246,3 +246,21 @@ async fn an_address_is_opened_for_the_owner_only() {
     assert_eq!(*alice.opened.lock().unwrap(), vec!["https://a.example/"; 4]);
     alice.end().await;
 }
+
+#[tokio::test]
+async fn the_description_of_the_api_comes_packed_to_who_takes_that() {
+    let alice = alice().await;
+    let plain = alice.get("/api/openapi.json").await;
+    assert_eq!(plain.header("content-encoding"), None);
+    let gzip = [alice.owner(), "Accept-Encoding: gzip".to_owned()];
+    let packed = alice.send("GET", "/api/openapi.json", &gzip, b"").await;
+    assert_eq!(packed.header("content-encoding").as_deref(), Some("gzip"));
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(&packed.body[..]),
+        &mut text,
+    )
+    .unwrap();
+    assert!(text == plain.body && text.len() > 10 * packed.body.len() / 2);
+    alice.end().await;
+}

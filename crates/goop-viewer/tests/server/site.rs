@@ -169,7 +169,12 @@ async fn a_site_goes_out_and_comes_in_again() {
         .await;
     let (kind, body) = multipart(&[part("csrf", false, b"x"), part("file", true, &zip)]);
     let answer = alice
-        .send("POST", "/api/site/import", &[alice.owner(), kind], &body)
+        .send(
+            "POST",
+            "/api/site/import?replace=true",
+            &[alice.owner(), kind],
+            &body,
+        )
         .await;
     let done: Value =
         serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()));

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// streams with small answers; without, one large answer
     #[argh(option)]
     streams: Option<usize>,
+    /// each small answer over a stream of its own, which is opened and closed for it
+    #[argh(switch)]
+    fresh: bool,
     /// milliseconds before counting begins
     #[argh(option, default = "0")]
     warm: u64,
@@ -83,16 +86,30 @@ async fn small(
     mut control: libp2p_stream::Control,
     streams: usize,
 ) -> Result<Rate> {
+    if options.fresh {
+        let window = Window::new(options.warm, options.run);
+        let length = options.length;
+        let task = |control| tokio::spawn(afresh(control, peer, length, window));
+        let tasks = (0..streams).map(|_| task(control.clone())).collect();
+        return sum(options, tasks).await;
+    }
     let mut opened = Vec::new();
     for _ in 0..streams {
         opened.push(open(&mut control, peer).await?);
     }
     let window = Window::new(options.warm, options.run);
     let length = options.length;
-    let tasks: Vec<_> = opened
+    let tasks = opened
         .into_iter()
         .map(|stream| tokio::spawn(again(stream, length, window)))
         .collect();
+    sum(options, tasks).await
+}
+
+/// How long each counted answer took, and how many answers there were.
+type Took = Result<(Vec<Duration>, u64)>;
+
+async fn sum(options: &Options, tasks: Vec<tokio::task::JoinHandle<Took>>) -> Result<Rate> {
     let all = async {
         let (mut took, mut answers) = (Vec::new(), 0);
         for task in tasks {
@@ -108,7 +125,39 @@ async fn small(
         .context("the host stopped answering")?
 }
 
-async fn again(mut stream: Stream, length: u64, window: Window) -> Result<(Vec<Duration>, u64)> {
+/// A stream for each answer. One that the other side resets, because it came before the one before it was accepted, is no
+/// answer.
+async fn afresh(
+    mut control: libp2p_stream::Control,
+    peer: PeerId,
+    length: u64,
+    window: Window,
+) -> Took {
+    let mut answer = vec![0; usize::try_from(length)?];
+    let (mut took, mut answers) = (Vec::new(), 0);
+    loop {
+        let asked = Instant::now();
+        if asked >= window.until {
+            return Ok((took, answers));
+        }
+        let exchange = async {
+            let mut stream = control.open_stream(peer, PROTOCOL).await?;
+            ask_for(&mut stream, length).await?;
+            stream.read_exact(&mut answer).await?;
+            anyhow::Ok(stream.close().await?)
+        };
+        if exchange.await.is_err() {
+            continue;
+        }
+        answers += 1;
+        let now = Instant::now();
+        if asked >= window.from && now <= window.until {
+            took.push(now - asked);
+        }
+    }
+}
+
+async fn again(mut stream: Stream, length: u64, window: Window) -> Took {
     let request = host::put_together(REQUEST, length);
     let mut answer = vec![0; usize::try_from(length)?];
     let (mut took, mut answers) = (Vec::new(), 0);

@@ -91,6 +91,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// The same, from now on without a time before: what was to be done first is done.
+    pub(crate) fn again(self) -> Self {
+        let from = Instant::now();
+        Self {
+            from,
+            until: from + (self.until - self.from),
+        }
+    }
+
     /// A window that opens after `warm` and is `run` long, both in milliseconds.
     pub(crate) fn new(warm: u64, run: u64) -> Self {
         let from = Instant::now() + Duration::from_millis(warm);

@@ -47,6 +47,7 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
     for (path, css) in [
         ("/peers".to_owned(), ".peer"),
         (format!("/peer/{peer}"), ".facts"),
+        ("/messages".to_owned(), ".compose"),
         (format!("/view?open={peer}"), "iframe"),
         ("/edit?path=index.html".to_owned(), "[role=treeitem]"),
         ("/self".to_owned(), "#name"),

@@ -46,6 +46,10 @@ impl<'a> Camera<'a> {
     ) -> Result<()> {
         for (size, width, height) in SIZES {
             devtools::size(self.page.client, width, height).await?;
+            // An address with a fragment that is shown already would not be loaded anew.
+            if path.contains('#') {
+                self.page.client.goto("about:blank").await?;
+            }
             self.page
                 .client
                 .goto(&format!("{}{path}", self.origin))
@@ -109,6 +113,7 @@ pub(super) async fn everything(client: &Client, script: &Value) -> Result<()> {
     let text = |name: &str| script[name].as_str().context("a text").map(str::to_owned);
     let (sample, quiet, site) = (text("sample")?, text("quiet")?, text("site")?);
     peers(&camera, &sample, &quiet).await?;
+    messages(&camera, &sample, &text("away")?).await?;
     visiting(&camera, &sample, &quiet).await?;
     me(&camera).await?;
     editor(&camera, Path::new(&site)).await?;
@@ -145,6 +150,44 @@ async fn peers(camera: &Camera<'_>, sample: &str, quiet: &str) -> Result<()> {
     let silent = async || page.says("does not answer").await;
     camera
         .take("peer-quiet", &format!("/peer/{quiet}"), silent)
+        .await
+}
+
+async fn messages(camera: &Camera<'_>, sample: &str, away: &str) -> Result<()> {
+    let page = camera.page;
+    let listed = async || page.says("I found a moth.").await;
+    camera.take("messages", "/messages", listed).await?;
+    let found = async || {
+        page.fill("searchbox", "Search in all conversations", "moth")
+            .await?;
+        page.press("button", "Search").await?;
+        page.says("One message found").await
+    };
+    camera.take("messages-found", "/messages", found).await?;
+    let chat = format!("/peer/{sample}#chat");
+    // Everything above it is there, too: nothing moves any more.
+    let shown = async || {
+        page.says("keys not compared").await?;
+        page.says("It is me.").await
+    };
+    camera.take("chat", &chat, shown).await?;
+    let emoji = async || {
+        shown().await?;
+        page.press("button", "Insert an emoji").await?;
+        page.the("dialog", "Emoji").await.map(drop)
+    };
+    camera.take("chat-emoji", &chat, emoji).await?;
+    let compare = async || {
+        shown().await?;
+        page.press("button", "Compare keys…").await?;
+        page.the("dialog", "Compare keys with Sample peer")
+            .await
+            .map(drop)
+    };
+    camera.take("chat-keys", &chat, compare).await?;
+    let waits = async || page.says("waiting until").await;
+    camera
+        .take("chat-waiting", &format!("/peer/{away}#chat"), waits)
         .await
 }
 

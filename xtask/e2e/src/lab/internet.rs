@@ -143,6 +143,18 @@ impl Home {
         }
     }
 
+    /// Takes the line to the internet down, beyond everything that the host sees, or brings it up again.
+    pub(crate) fn set_line(&self, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        self.edge.ip(&format!("link set wan {state}"))?;
+        if up {
+            // It went with the line.
+            let gateway = first_of(self.public());
+            self.edge.ip(&format!("route add default via {gateway}"))?;
+        }
+        Ok(())
+    }
+
     /// Takes the host's interface down.
     pub(crate) fn leave(&self) -> Result<()> {
         self.host.ip(&format!("link set {} down", self.interface()))

@@ -13,9 +13,9 @@ use crate::rendezvous::Rendezvous;
 use crate::{Kind, Scenario};
 
 /// Two starts, a first presence record each, and the server's word to the other.
-const KNOWN: Duration = Duration::from_secs(30);
+pub(super) const KNOWN: Duration = Duration::from_secs(30);
 /// The first attempts may run into routers that say nothing (dialling: 10 s).
-const PAGE: Duration = Duration::from_secs(30);
+pub(super) const PAGE: Duration = Duration::from_secs(30);
 /// Three attempts at a direct connection, 10 s each at most (network.md 9.7).
 const PATH: Duration = Duration::from_secs(40);
 /// A dead connection is noticed (10 s), the relay is found again (full refresh: 10 s), and a page comes.
@@ -136,18 +136,22 @@ pub(super) fn entered_later(lab: &Lab) -> Result<()> {
 }
 
 /// Two peers and their ids.
-struct Pair {
-    ada: Peer,
-    grace: Peer,
+pub(super) struct Pair {
+    pub(super) ada: Peer,
+    pub(super) grace: Peer,
     ids: [String; 2],
 }
 
 impl Pair {
-    fn start(lab: &Lab, rendezvous: &Rendezvous, homes: &[Home; 2]) -> Result<Self> {
-        let [mut ada, mut grace] = [
+    pub(super) fn start(lab: &Lab, rendezvous: &Rendezvous, homes: &[Home; 2]) -> Result<Self> {
+        Self::of(
             peer(lab, rendezvous, &homes[0], "Ada")?,
             peer(lab, rendezvous, &homes[1], "Grace")?,
-        ];
+        )
+    }
+
+    /// Starts both.
+    pub(super) fn of(mut ada: Peer, mut grace: Peer) -> Result<Self> {
         ada.spawn()?;
         grace.spawn()?;
         ada.started()?;
@@ -157,7 +161,7 @@ impl Pair {
     }
 
     /// Each side: the peer, the other's id, the other's name.
-    fn sides(&self) -> [(&Peer, &str, &str); 2] {
+    pub(super) fn sides(&self) -> [(&Peer, &str, &str); 2] {
         [
             (&self.ada, &self.ids[1], "Grace"),
             (&self.grace, &self.ids[0], "Ada"),
@@ -165,11 +169,7 @@ impl Pair {
     }
 
     fn measure(&self, lab: &Lab, series: Series, homes: &[Home; 2]) -> Result<()> {
-        for (peer, id, name) in self.sides() {
-            peer.wait_row(&format!("{name} is known"), id, KNOWN, |row| {
-                row["Offline"] == false
-            })?;
-        }
+        self.known(KNOWN)?;
         let mut start = Instant::now();
         let mut page = self.pages(start, PAGE)?;
         let mut first = self.first()?;
@@ -192,8 +192,18 @@ impl Pair {
         Ok(())
     }
 
+    /// Waits until each has the other in its list.
+    pub(super) fn known(&self, within: Duration) -> Result<()> {
+        for (peer, id, name) in self.sides() {
+            peer.wait_row(&format!("{name} is known"), id, within, |row| {
+                row["Offline"] == false
+            })?;
+        }
+        Ok(())
+    }
+
     /// Each opens the other's page; gives how long it took until both had.
-    fn pages(&self, start: Instant, within: Duration) -> Result<Duration> {
+    pub(super) fn pages(&self, start: Instant, within: Duration) -> Result<Duration> {
         for (peer, id, name) in self.sides() {
             let page = wait(&format!("the page of {name}"), within, || {
                 let answer = peer.visit(id, "", &[])?;
@@ -232,7 +242,7 @@ impl Pair {
     }
 }
 
-fn peer(lab: &Lab, rendezvous: &Rendezvous, home: &Home, name: &str) -> Result<Peer> {
+pub(super) fn peer(lab: &Lab, rendezvous: &Rendezvous, home: &Home, name: &str) -> Result<Peer> {
     let presence = serde_json::json!({ "rendezvous_wan": rendezvous.url(home.nat()) });
     let mut peer = Peer::with(lab, &home.host, name, &presence)?;
     peer.trust = Some(rendezvous.certificate().to_owned());

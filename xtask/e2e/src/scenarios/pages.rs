@@ -27,7 +27,10 @@ fn pair(lab: &Lab, second: &str) -> Result<(Peer, Peer)> {
 
 /// A command that runs one part of [`crate::browser`] on Ada's host.
 pub(super) fn driver(lab: &Lab, ada: &Peer, script: &serde_json::Value) -> Result<Command> {
-    let path = lab.folder().join("script.json");
+    // A scenario may have several browsers, each with a folder of its own.
+    let folder = Path::new(script["folder"].as_str().context("a folder")?);
+    fs::create_dir_all(folder)?;
+    let path = folder.join("script.json");
     fs::write(&path, script.to_string())?;
     let mut command = ada.host.command(std::env::current_exe()?);
     command

@@ -39,6 +39,43 @@ fn folder(lab: &Lab, folder: &str, config: &serde_json::Value) -> Result<std::pa
     Ok(dir)
 }
 
+/// What people wrote: to one long enough to scroll, to others a line or two.
+fn conversations(ada: &Peer, others: &[Peer], ids: &[String]) -> Result<()> {
+    let own = ada.id()?;
+    let say = |from: &Peer, to: &str, text: &str| -> Result<()> {
+        let body = json!({ "peer_id": to, "content": text }).to_string();
+        from.post("/api/chat/send", &body).map(drop)
+    };
+    let sample = &others[0];
+    for number in 1..=12 {
+        say(
+            sample,
+            &own,
+            &format!("Chapter {number} of my story is on my site now."),
+        )?;
+        say(
+            ada,
+            &ids[0],
+            "I will read it tonight, when the machine has cooled down.",
+        )?;
+    }
+    say(
+        sample,
+        &own,
+        "The drawings are at https://example.org/engine?plate=7 (they are large).",
+    )?;
+    say(ada, &ids[0], "🎉")?;
+    say(
+        ada,
+        &ids[0],
+        "Thank you!\nThe second plate shows the mill from above, doesn't it? I ask because its wheels turn the other way round in my notes, \
+         and one of us must be wrong.",
+    )?;
+    say(sample, &own, "It is me. <b>Sorry</b>.")?;
+    say(&others[1], &own, "Shall we hop to another channel?")?;
+    say(&others[2], &own, "I found a moth.")
+}
+
 /// Every page, alone and among others.
 pub(super) fn every_page(lab: &Lab) -> Result<()> {
     let shots = lab.shots().context("no folder for pictures")?;
@@ -85,6 +122,7 @@ pub(super) fn every_page(lab: &Lab) -> Result<()> {
         let body = json!({ "peer_id": favorite, "favorite": true }).to_string();
         ada.post("/api/peers/favorite", &body)?;
     }
+    conversations(&ada, &others, &ids)?;
     // One left, one does not answer any more.
     others[3].end("TERM", SOON)?;
     ada.wait_row("one left", &ids[3], SOON, |row| row["Offline"] == true)?;
@@ -93,8 +131,10 @@ pub(super) fn every_page(lab: &Lab) -> Result<()> {
     ada.wait_row("one is silent", &ids[4], SOON, |row| {
         row["Offline"] == false && row["Reachable"] == false
     })?;
+    let waits = json!({ "peer_id": ids[3], "content": "Are you on the air tonight?" }).to_string();
+    ada.post("/api/chat/send", &waits)?;
     let script = json!({
-        "part": "pictures", "link": ada.link()?, "origin": ada.origin()?, "shots": shots, "folder": lab.folder(),
+        "part": "pictures", "away": ids[3], "link": ada.link()?, "origin": ada.origin()?, "shots": shots, "folder": lab.folder(),
         "sample": ids[0], "quiet": ids[4], "site": ada.dir.join("site"), "process": ada.process()?,
     });
     drive(lab, &ada, &script)

@@ -1,14 +1,12 @@
 //! Three tabs with the list of peers, whatever happens around them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
-use super::pages::driver;
+use super::orders::{Browser, Frozen};
 use crate::lab::{Lab, wait};
 use crate::peer::{Peer, curl};
 
@@ -22,123 +20,11 @@ const FROZEN: Duration = Duration::from_secs(12);
 /// More events than the peer keeps (1,024).
 const FLOOD: usize = 1_200;
 
-/// The browser, which does one order after the other.
-struct Browser {
-    child: Child,
-    orders: Option<ChildStdin>,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl Browser {
-    fn start(lab: &Lab, ada: &Peer, script: &Value) -> Result<Self> {
-        let mut child = driver(lab, ada, script)?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let orders = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().context("no answers")?).lines();
-        let mut browser = Self {
-            child,
-            orders,
-            answers,
-        };
-        browser.answer("ready")?;
-        Ok(browser)
-    }
-
-    fn answer(&mut self, wanted: &str) -> Result<()> {
-        match self.answers.next() {
-            Some(Ok(line)) if line == wanted => Ok(()),
-            Some(other) => bail!("the browser says {other:?}"),
-            None => bail!("the browser found something wrong (see above)"),
-        }
-    }
-
-    fn order(&mut self, order: &Value) -> Result<()> {
-        let orders = self.orders.as_mut().context("the browser was closed")?;
-        writeln!(orders, "{order}").context("the browser is gone (see above)")?;
-        self.answer("done")
-    }
-
-    /// All tabs show what the peer says, and say that they are live.
-    fn complete(&mut self, after: &str) -> Result<()> {
-        self.order(&json!({ "do": "complete", "seconds": LAG }))
-            .and_then(|()| self.order(&json!({ "do": "said", "words": ["live"] })))
-            .with_context(|| format!("after {after}"))
-    }
-
-    /// The processes of Chromium that this browser started.
-    fn processes(&self) -> Result<Vec<u32>> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let Ok(id) = entry?.file_name().to_string_lossy().parse::<u32>() else {
-                continue;
-            };
-            // `id (name) state parent …`; a name may hold spaces and brackets.
-            let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else {
-                continue;
-            };
-            let name = stat
-                .split_once('(')
-                .and_then(|(_, rest)| rest.rsplit_once(')'));
-            if let Some((name, rest)) = name {
-                let parent = rest
-                    .split_whitespace()
-                    .nth(1)
-                    .and_then(|text| text.parse().ok());
-                all.push((id, name.to_owned(), parent.unwrap_or(0)));
-            }
-        }
-        let (mut ours, mut chromium) = (vec![self.child.id()], Vec::new());
-        while let Some(above) = ours.pop() {
-            for (id, name, _) in all.iter().filter(|(_, _, parent)| *parent == above) {
-                ours.push(*id);
-                if name != "chromedriver" {
-                    chromium.push(*id);
-                }
-            }
-        }
-        ensure!(chromium.len() > 3, "Chromium was not found: {all:?}");
-        Ok(chromium)
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Without orders it closes the browser and ends.
-        self.orders = None;
-        let ended = wait("the browser ends", SOON, || Ok(self.child.try_wait()?));
-        if ended.is_err() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Processes that stand still until this is dropped.
-struct Frozen(Vec<u32>);
-
-impl Frozen {
-    fn new(processes: Vec<u32>) -> Result<Self> {
-        let frozen = Self(processes);
-        frozen.send("STOP")?;
-        Ok(frozen)
-    }
-
-    fn send(&self, signal: &str) -> Result<()> {
-        let status = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .args(self.0.iter().map(u32::to_string))
-            .status()?;
-        ensure!(status.success(), "{signal} was not delivered");
-        Ok(())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let _ = self.send("CONT");
-    }
+/// All tabs show what the peer says, and say that they are live.
+fn complete(tabs: &mut Browser, after: &str) -> Result<()> {
+    tabs.order(&json!({ "do": "complete", "seconds": LAG }))
+        .and_then(|()| tabs.order(&json!({ "do": "said", "words": ["live"] })))
+        .with_context(|| format!("after {after}"))
 }
 
 fn rename(peer: &Peer, name: &str) -> Result<()> {
@@ -201,35 +87,35 @@ pub(super) fn three_tabs(lab: &Lab) -> Result<()> {
         "token": ada.dir.join("data/control.token"),
     });
     let mut tabs = Browser::start(lab, &ada, &script)?;
-    tabs.complete("the start")?;
+    complete(&mut tabs, "the start")?;
 
     grace.start()?;
     let grace_id = grace.id()?;
     ada.wait_here(&grace_id, SOON)?;
-    tabs.complete("somebody came")?;
+    complete(&mut tabs, "somebody came")?;
     rename(&bob, "Robert")?;
     wait_name(&ada, &bob_id, "Robert")?;
-    tabs.complete("somebody took another name")?;
+    complete(&mut tabs, "somebody took another name")?;
     grace.end("KILL", SOON)?;
     hedy.end("INT", SOON)?;
     wait_away(&ada, &hedy_id)?;
-    tabs.complete("somebody left")?;
+    complete(&mut tabs, "somebody left")?;
     wait_away(&ada, &grace_id)?;
     let gone_since = Instant::now();
-    tabs.complete("somebody fell silent")?;
+    complete(&mut tabs, "somebody fell silent")?;
 
     ada.host.unplug()?;
     wait_away(&ada, &bob_id)?;
-    tabs.complete("the cable was pulled")?;
+    complete(&mut tabs, "the cable was pulled")?;
     rename(&bob, "Bobby")?;
     ada.host.plug()?;
     ada.host.set_address("10.55.0.1")?;
     ada.wait_here(&bob_id, SILENCE)?;
     wait_name(&ada, &bob_id, "Bobby")?;
-    tabs.complete("the cable was put in")?;
+    complete(&mut tabs, "the cable was put in")?;
 
     favorite(&ada, &grace_id, true)?;
-    tabs.complete("somebody became a favourite")?;
+    complete(&mut tabs, "somebody became a favourite")?;
     tabs.order(&json!({ "do": "forget" }))?;
     tabs.order(&json!({ "do": "spoil" }))?;
     let link = ada.log().matches("Open this").count();
@@ -243,7 +129,7 @@ pub(super) fn three_tabs(lab: &Lab) -> Result<()> {
     tabs.order(&json!({ "do": "said", "words": ["connection lost", "live"] }))?;
     // One tab still waits for a list from before this.
     favorite(&ada, &hedy_id, true)?;
-    tabs.complete("a restart")?;
+    complete(&mut tabs, "a restart")?;
 
     let frozen = Frozen::new(tabs.processes()?)?;
     let thaw = Instant::now() + FROZEN;
@@ -254,7 +140,7 @@ pub(super) fn three_tabs(lab: &Lab) -> Result<()> {
     flood(&ada, &hedy_id)?;
     std::thread::sleep(thaw.saturating_duration_since(Instant::now()));
     drop(frozen);
-    tabs.complete("the browser stood still")?;
+    complete(&mut tabs, "the browser stood still")?;
 
     let row = wait(
         "an absent peer leaves the list",
@@ -262,14 +148,8 @@ pub(super) fn three_tabs(lab: &Lab) -> Result<()> {
         || Ok(ada.row(&grace_id)?.is_none().then_some(())),
     );
     row.with_context(|| format!("it left {:?} ago", gone_since.elapsed()))?;
-    tabs.complete("somebody was forgotten")?;
-    tabs.orders = None;
-    let status = tabs.child.wait()?;
-    ensure!(
-        status.success(),
-        "the browser found something wrong (see above)"
-    );
-    Ok(())
+    complete(&mut tabs, "somebody was forgotten")?;
+    tabs.finish()
 }
 
 fn wait_name(ada: &Peer, id: &str, name: &str) -> Result<()> {

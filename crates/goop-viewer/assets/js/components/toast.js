@@ -16,13 +16,13 @@ let next = 0;
 
 /**
  * Shows a message and gives back how to take it away. `action` is called when it is clicked, or when its button `label` is;
- * `stay` overrides how many milliseconds it is shown.
+ * `stay` overrides how many milliseconds it is shown; `picture` is the address of somebody's picture.
  */
-export function toast(text, { level = 'info', title = '', action = null, label = '', stay = STAY[level] } = {}) {
+export function toast(text, { level = 'info', title = '', action = null, label = '', stay = STAY[level], picture = '' } = {}) {
   next += 1;
   const id = next;
   const cut = String(text).length > MAX_TEXT ? `${String(text).slice(0, MAX_TEXT)}…` : String(text);
-  shown.value = [...shown.value, { id, text: cut, level, title, action, label, stay }];
+  shown.value = [...shown.value, { id, text: cut, level, title, action, label, stay, picture }];
   return () => remove(id);
 }
 
@@ -42,7 +42,7 @@ function Toast({ item }) {
   const act = () => { remove(item.id); item.action(); };
   return html`<div class="toast" data-level=${item.level} role=${item.level === 'error' ? 'alert' : undefined}
       onMouseEnter=${() => setHeld(true)} onMouseLeave=${() => setHeld(false)} onFocusIn=${() => setHeld(true)} onFocusOut=${() => setHeld(false)}>
-    <${Icon} name=${item.level} />
+    ${item.picture ? html`<img class="avatar" src=${item.picture} alt="" />` : html`<${Icon} name=${item.level} />`}
     ${item.action && !item.label ? html`<button type="button" class="toast-words" onClick=${act}>${words}</button>` : html`<p class="toast-words">${words}</p>`}
     ${item.label && html`<button type="button" class="button small" onClick=${act}>${item.label}</button>`}
     <button type="button" class="icon-button" aria-label=${strings.close} onClick=${() => remove(item.id)}><${Icon} name="close" /></button>

@@ -3,8 +3,9 @@
 import { toast } from '../components/toast.js';
 import { batch, computed, effect, signal } from '../../vendor/ui.js';
 import { choose } from './dialog.js';
-import { freePath, join, nameOf, sizeText } from './paths.js';
-import { announce, exists, isFolder, reload } from './site.js';
+import { offer } from './notice.js';
+import { freePath, join, nameOf, parentOf, sizeText } from './paths.js';
+import { announce, exists, isFolder, reload, restore } from './site.js';
 
 const strings = {
   tooLarge: (size) => `This file has ${size}; at most 1 GiB can be uploaded.`,
@@ -18,6 +19,10 @@ const strings = {
   both: 'Keep both',
   skip: 'Skip',
   folder: 'There is a folder with this name.',
+  appeared: 'Meanwhile a file with this name came onto the site.',
+  undo: 'Undo',
+  replaced: (n) => `${n === 1 ? 'One file was' : `${n} files were`} replaced.`,
+  back: (n) => `${n === 1 ? 'The old file is' : `${n} old files are`} back.`,
 };
 
 /** Largest file the server takes, in bytes. */
@@ -75,7 +80,7 @@ export async function bring(list, folder) {
     const names = new Set();
     const settle = {
       skip: (item) => (taken.includes(item) ? [] : [item]),
-      replace: (item) => [item],
+      replace: (item) => [{ ...item, replaces: taken.includes(item) }],
       both: (item) => {
         const path = taken.includes(item) ? freePath(item.path, (tried) => exists(tried) || names.has(tried)) : item.path;
         names.add(path);
@@ -88,9 +93,9 @@ export async function bring(list, folder) {
 }
 
 function add(items) {
-  const fresh = items.map(({ file, path }) => {
+  const fresh = items.map(({ file, path, replaces = false }) => {
     const problem = file.size > MAX_SIZE ? strings.tooLarge(sizeText(file.size)) : isFolder(path) ? strings.folder : '';
-    return { id: count += 1, file, path, state: signal(problem ? 'failed' : 'waiting'), sent: signal(0), problem: signal(problem) };
+    return { id: count += 1, file, path, replaces, appeared: false, state: signal(problem ? 'failed' : 'waiting'), sent: signal(0), problem: signal(problem) };
   });
   batch(() => {
     uploads.value = [...uploads.value, ...fresh];
@@ -101,13 +106,15 @@ function add(items) {
 
 async function run() {
   const done = [];
+  const undos = [];
   for (;;) {
     const item = uploads.value.find((item) => item.state.value === 'waiting');
     if (!item) break;
     item.state.value = 'sending';
     try {
-      await send(item);
+      const { undo } = await send(item);
       done.push(item.path);
+      if (undo) undos.push({ undo, path: item.path });
       uploads.value = uploads.value.filter((other) => other !== item);
       progress.value = { ...progress.value, done: progress.value.done + 1 };
     } catch (error) {
@@ -122,12 +129,21 @@ async function run() {
   announce(...done);
   const folder = done[0].slice(0, -nameOf(done[0]).length - 1);
   toast(strings.done(done.length, done.every((path) => path.startsWith(folder)) ? folder : ''));
+  if (undos.length > 0) offer(strings.replaced(undos.length), strings.undo, () => bringBack(undos));
+}
+
+/** Puts the files back that were replaced. */
+async function bringBack(undos) {
+  for (const { undo, path } of undos) await restore(undo, path);
+  toast(strings.back(undos.length));
 }
 
 function send(item) {
   return new Promise((done, failed) => {
     const form = new FormData();
     form.append('path', item.path);
+    // Only a file that the person agreed to is replaced.
+    if (!item.replaces) form.append('if_match', 'none');
     form.append('file', item.file);
     const request = new XMLHttpRequest();
     current = request;
@@ -135,8 +151,11 @@ function send(item) {
       if (event.lengthComputable) item.sent.value = event.loaded / event.total;
     });
     request.addEventListener('load', () => {
-      if (request.status < 300) done();
-      else failed(new Error(request.responseText.trim()));
+      if (request.status < 300) done(JSON.parse(request.responseText));
+      else {
+        item.appeared = request.status === 409;
+        failed(new Error(item.appeared ? strings.appeared : request.responseText.trim()));
+      }
     });
     request.addEventListener('error', () => failed(new Error(strings.silent)));
     request.addEventListener('abort', () => failed(new Error('')));
@@ -152,8 +171,13 @@ export function drop(item) {
   if (item.state.value === 'sending') current?.abort();
 }
 
-/** Sends a file that failed once more. */
+/** Sends a file that failed once more; asks when there is another one in its place by now. */
 export function retry(item) {
+  if (item.appeared) {
+    drop(item);
+    bring([{ file: item.file, name: nameOf(item.path) }], parentOf(item.path));
+    return;
+  }
   item.problem.value = '';
   item.sent.value = 0;
   item.state.value = 'waiting';

@@ -19,6 +19,7 @@ import { SplitPane } from '../components/split-pane.js';
 import { Loaded, Offline } from '../components/states.js';
 import { toast, toastError } from '../components/toast.js';
 import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { Standing } from '../components/standing.js';
 import { check, fields, sections } from './self-fields.js';
 
 export const title = 'Me';
@@ -56,20 +57,29 @@ const strings = {
   restarting: 'Restarting…',
   restarted: 'Your peer runs with the new settings.',
   data: 'Data',
-  dataText: 'Your site as one file.',
+  dataText: 'Your site as one file, its database with it.',
   export: 'Export the site',
   exporting: (bytes, total) => (total ? `Exporting: ${size(bytes)} of ${size(total)}` : `Exporting: ${size(bytes)}`),
   exported: 'The export is among your downloads.',
   exportName: 'goop2-site.zip',
-  exportHint: 'Makes a .zip file of everything in the site.',
+  exportHint: 'Makes a .zip file of everything in the site, with every row of its tables.',
   import: 'Import a site',
   importHint: 'Takes a .zip file that was exported before.',
   importTitle: 'Replace your site?',
   importText: (name) => `Everything in your site is replaced by what is in “${name}”. A backup of what is there now is kept.`,
   importOk: 'Replace it',
+  tablesTitle: 'Replace tables, too?',
+  tablesText: (tables) => `These tables are replaced with all their rows: ${Object.entries(tables).map(([name, rows]) => `${name} (${rows === 1 ? 'one row' : `${rows} rows`})`).join(', ')}. A copy of your database is kept with the backup.`,
   importing: 'Importing…',
-  imported: (files, backup) => `${files === 1 ? 'One file was' : `${files} files were`} imported. What was there before is in ${backup}.`,
+  imported: (files, tables, backup) => `${files === 1 ? 'One file was' : `${files} files were`} imported${rowsOf(tables)}. What was there before is in ${backup}.`,
 };
+
+/** How many rows came, in words; nothing where no tables did. */
+function rowsOf(tables) {
+  const counts = Object.values(tables);
+  const rows = counts.reduce((sum, count) => sum + count, 0);
+  return counts.length ? ` with ${counts.length === 1 ? 'one table' : `${counts.length} tables`} and ${rows === 1 ? 'one row' : `${rows} rows`}` : '';
+}
 
 /** Sections that are no part of the settings form: before it, and after it. */
 const EXTRA = { look: strings.look, data: strings.data };
@@ -175,7 +185,8 @@ function Data() {
   async function run(work) {
     setNote(null);
     try {
-      setNote({ text: await work() });
+      const text = await work();
+      setNote(text ? { text } : null);
     } catch (error) {
       setNote({ text: error.message, bad: true });
     }
@@ -199,8 +210,14 @@ function Data() {
       setBusy({ label: strings.importing, value: 0 });
       const form = new FormData();
       form.append('file', file);
-      const { files, backup } = await upload('/api/site/import', form, (part) => setBusy({ label: strings.importing, value: part < 1 ? part : undefined }));
-      return strings.imported(files, backup);
+      const send = (path) => upload(path, form, (part) => setBusy({ label: strings.importing, value: part < 1 ? part : undefined }));
+      const { files, tables, backup } = await send('/api/site/import').catch(async (failure) => {
+        const replaced = failure.status === 409 && failure.data?.tables;
+        if (!replaced) throw failure;
+        if (!await confirm({ title: strings.tablesTitle, text: strings.tablesText(replaced), ok: strings.importOk, bad: true })) return {};
+        return send('/api/site/import?replace=true');
+      });
+      return backup ? strings.imported(files, tables, backup) : '';
     });
   }
   return html`<${Section} id="data" heading=${strings.data} text=${strings.dataText}>
@@ -261,7 +278,8 @@ function Settings({ settings, again }) {
       <form class="stack" ref=${form.form} onSubmit=${form.submit} noValidate aria-label=${strings.settings}>
         ${shown.map((section) => html`<${Section} key=${section.id} id=${section.id} heading=${section.title} text=${section.text}>
           ${section.fields.filter((field) => field.key in stored && (!field.when || field.when(form.value)))
-    .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}<//>`)}
+    .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}
+          ${section.id === 'rendezvous' && html`<${Standing} />`}<//>`)}
         <${SaveBar} form=${form} />
       </form>
       <${Look} /><${Data} />

@@ -4,6 +4,7 @@ import { get } from '../api.js';
 import { listen } from '../events.js';
 import { plain } from '../format.js';
 import { mount, useLoad } from '../components/mount.js';
+import { StandingLine } from '../components/standing.js';
 import { Empty, Loaded, Offline } from '../components/states.js';
 import { Subnav } from '../components/subnav.js';
 import { Table } from '../components/table.js';
@@ -103,6 +104,7 @@ function Topology() {
   return html`<div class="stack">
     <div class="row spread"><h1>${strings.heading}</h1><${Subnav} /></div>
     <${Offline} />
+    <${StandingLine} />
     <${Loaded} from=${from}>${(data) => {
     const peers = data.peers ?? [];
     const counts = strings.counts(data.self.connected_peers ?? 0, peers.length);

@@ -1,8 +1,10 @@
 //! The page Editor: text, preview, files, search, and two versions of one file.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
+use fantoccini::Locator;
 use fantoccini::key::Key;
 
 use super::Person;
@@ -12,6 +14,7 @@ impl Person<'_> {
         self.go("Editor").await?;
         self.write().await?;
         self.files().await?;
+        self.uploads().await?;
         self.search().await?;
         self.conflict().await
     }
@@ -96,6 +99,35 @@ impl Person<'_> {
         page.press("button", "Undo").await?;
         page.the("treeitem", "garden.html").await?;
         page.wait_file(&new, "roses").await
+    }
+
+    /// Files from this machine: a new one comes at once, one that replaces another asks, and the old one can come back.
+    async fn uploads(&self) -> Result<()> {
+        let page = self.page;
+        let (from, to) = (
+            self.site.with_file_name("seeds.txt"),
+            self.site.join("seeds.txt"),
+        );
+        fs::write(&from, "sunflowers")?;
+        self.choose(&from).await?;
+        page.the("treeitem", "seeds.txt").await?;
+        page.wait_file(&to, "sunflowers").await?;
+        fs::write(&from, "tulips")?;
+        self.choose(&from).await?;
+        page.the("dialog", "This file is there already").await?;
+        page.press("button", "Replace").await?;
+        page.says("One file was replaced.").await?;
+        page.wait_file(&to, "tulips").await?;
+        page.press("button", "Undo").await?;
+        page.wait_file(&to, "sunflowers").await
+    }
+
+    /// Chooses a file as with the system's dialog, which a driver cannot reach.
+    async fn choose(&self, file: &Path) -> Result<()> {
+        self.part("Site").await?;
+        self.page.press("button", "Upload").await?;
+        let input = self.page.client.find(Locator::Id("ed-files")).await?;
+        Ok(input.send_keys(&file.to_string_lossy()).await?)
     }
 
     /// Chooses from the menu of a file.

@@ -1,0 +1,79 @@
+// How this peer stands beyond its own network: rendezvous servers, relay, how peers are connected, what the router does.
+// Offers `useStanding` (what the peer says, kept fresh), `StandingLine` (one line) and `Standing` (all of it).
+
+import { get } from '../api.js';
+import { listen } from '../events.js';
+import { html, useEffect } from '../../vendor/ui.js';
+import { useLoad } from './mount.js';
+
+const strings = {
+  heading: 'How it stands',
+  connected: (url) => `connected to ${url}`,
+  listening: (url) => `hears ${url}, and tells it by requests`,
+  trying: (url) => `${url} does not answer`,
+  noServer: 'no rendezvous server',
+  relay: { off: '', connecting: 'relay: asking', reserved: 'relay reserved', lost: 'relay lost' },
+  relayLong: {
+    off: 'The server offers no relay.',
+    connecting: 'A place on the relay is being asked for.',
+    reserved: 'Others can reach you through the relay.',
+    lost: (reason, retry) => `Nobody reaches you through the relay: ${reason}.${retry === null ? '' : ` Next try in ${retry} s.`}`,
+  },
+  direct: (direct, all) => (all === 1 ? `${direct} of 1 peer direct` : `${direct} of ${all} peers direct`),
+  alone: 'nobody connected',
+  servers: 'Servers',
+  relayTitle: 'Relay',
+  peers: 'Peers',
+  access: 'Access',
+  seen: 'Seen as',
+};
+
+/** Milliseconds between two looks, and of rest after an event. */
+const PAUSE = 5_000;
+const SETTLE = 500;
+
+/** What the peer says, asked again now and then and when something happened. */
+export function useStanding() {
+  const from = useLoad(() => get('/api/network'));
+  useEffect(() => {
+    let soon = 0;
+    const timer = setInterval(from.again, PAUSE);
+    const stop = listen(({ topic }) => {
+      if (!/^peer:|^relay:|^reset$/.test(topic) || soon) return;
+      soon = setTimeout(() => { soon = 0; from.again(); }, SETTLE);
+    });
+    return () => {
+      clearInterval(timer);
+      clearTimeout(soon);
+      stop();
+    };
+  }, []);
+  return from.data;
+}
+
+const contact = ({ url, contact: how }) => ({ socket: strings.connected, stream: strings.listening, trying: strings.trying })[how](url);
+const count = ({ direct, relay }) => (direct + relay === 0 ? strings.alone : strings.direct(direct, direct + relay));
+
+/** One line: servers, relay, peers. */
+export function StandingLine() {
+  const now = useStanding();
+  if (!now) return null;
+  const parts = [...(now.servers.length ? now.servers.map(contact) : [strings.noServer]), strings.relay[now.relay.state], count(now.peers)];
+  return html`<p class="small muted" role="status" data-testid="standing">${parts.filter(Boolean).join(', ')}</p>`;
+}
+
+/** All of it, with what to do. */
+export function Standing() {
+  const now = useStanding();
+  if (!now) return null;
+  const { relay, outside } = now;
+  const told = strings.relayLong[relay.state];
+  return html`<section class="note stack-tight" aria-label=${strings.heading} data-testid="standing">
+    <dl class="facts">
+      <dt>${strings.servers}</dt><dd>${now.servers.length === 0 ? strings.noServer : now.servers.map((server) => html`<div key=${server.url}>${contact(server)}${server.contact === 'trying' && server.problem ? `: ${server.problem}` : ''}</div>`)}</dd>
+      ${now.servers.length > 0 && html`<dt>${strings.relayTitle}</dt><dd>${typeof told === 'string' ? told : told(relay.reason, relay.retry)}</dd>`}
+      <dt>${strings.peers}</dt><dd>${count(now.peers)}</dd>
+      <dt>${strings.access}</dt><dd>${outside.text}${outside.advice ? ` ${outside.advice}` : ''}</dd>
+      ${outside.seen.length > 0 && html`<dt>${strings.seen}</dt><dd class="mono">${outside.seen.join(' ')}</dd>`}
+    </dl></section>`;
+}
