@@ -23,9 +23,9 @@ const SHELL: &str = "js/app.js";
 /// is not in the program.
 const WAITING: [&str; 1] = ["js/components/date-time.js"];
 /// The styles in the order they are joined: what comes later counts.
-const STYLES: [&str; 15] = [
+const STYLES: [&str; 16] = [
     "tokens", "shell", "parts", "forms", "overlays", "panes", "peers", "chat", "visiting", "self",
-    "logs", "topology", "docs", "editor", "pickers",
+    "logs", "topology", "docs", "editor", "pickers", "database",
 ];
 /// Where the joined styles are.
 const JOINED_STYLES: &str = "pages.css";

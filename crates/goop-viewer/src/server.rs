@@ -577,7 +577,15 @@ async fn guests_data(shared: &Arc<Shared>, request: Request<Incoming>) -> Respon
 fn is_page(path: &str) -> bool {
     matches!(
         path,
-        "/peers" | "/messages" | "/view" | "/edit" | "/self" | "/logs" | "/topology" | "/docs"
+        "/peers"
+            | "/messages"
+            | "/view"
+            | "/edit"
+            | "/database"
+            | "/self"
+            | "/logs"
+            | "/topology"
+            | "/docs"
     ) || path.strip_prefix("/peer/").is_some_and(|id| !id.is_empty())
 }
 

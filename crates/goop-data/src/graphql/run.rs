@@ -257,7 +257,12 @@ fn find(context: &ResolverContext<'_>, table: &str) -> Result<Find, DataError> {
             format!("{}{descends}", quoted(column))
         })
         .collect();
-    find.order = order.join(", ");
+    // Without an order SQLite follows whichever index it likes, and pages would not fit each other.
+    find.order = if order.is_empty() {
+        quoted("_id")
+    } else {
+        order.join(", ")
+    };
     find.limit = number(context, "limit")?;
     find.offset = number(context, "offset")?;
     Ok(find)

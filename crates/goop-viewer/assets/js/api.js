@@ -46,8 +46,9 @@ async function ask(path, options) {
 
 export const get = (path) => ask(path);
 
-export const post = (path, body = {}) =>
-  ask(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+/** `signal` ends a question that nobody waits for any more. */
+export const post = (path, body = {}, signal = undefined) =>
+  ask(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body), signal });
 
 export const remove = (path) => ask(path, { method: 'DELETE' });
 

@@ -79,7 +79,7 @@ fn sites() {}
 #[expect(dead_code, reason = "it is only described")]
 fn peer_page() {}
 
-/// A page: `peers`, `messages`, `view`, `edit`, `self`, `logs`, `topology`, `docs`.
+/// A page: `peers`, `messages`, `view`, `edit`, `database`, `self`, `logs`, `topology`, `docs`.
 #[utoipa::path(get, path = "/{page}", tag = "pages", params(("page" = String, Path, description = "name of a page")),
     responses((status = 200), (status = 302), (status = 304), (status = 307), (status = 404)))]
 #[expect(dead_code, reason = "it is only described")]
