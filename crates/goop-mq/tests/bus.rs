@@ -586,3 +586,41 @@ async fn a_broadcast_reaches_everybody_who_is_there() {
         );
     }
 }
+
+/// Nobody is there, and it takes a while to find that out.
+#[derive(Clone, Default)]
+struct Counting(std::sync::Arc<std::sync::Mutex<(usize, usize)>>);
+
+impl Dialer for Counting {
+    type Stream = DuplexStream;
+    async fn open(&self, _: PeerId, _: &'static str) -> Result<DuplexStream, DialError> {
+        {
+            let mut counted = self.0.lock().unwrap();
+            counted.0 += 1;
+            counted.1 = counted.1.max(counted.0);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.0.lock().unwrap().0 -= 1;
+        Err(DialError::Unreachable("nobody answers".into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_is_brought_to_some_at_a_time() {
+    let (mq, task) = Mq::new(Setup {
+        me: PeerId::random(),
+        own: std::sync::Arc::new(Default::default),
+        keys: KeyBook::new(None),
+        hints: std::sync::Arc::new(|_| None),
+        router: goop_mq::router::Router::new(),
+    });
+    let (dialer, leave) = (Counting::default(), CancellationToken::new());
+    tokio::spawn(task.run(Streams(dialer.clone()), leave.clone()));
+    let to = (0..200).map(|_| PeerId::random()).collect();
+    let report = mq
+        .broadcast(to, &PeerTopic::Broadcast, &content("all"))
+        .await;
+    assert_eq!((report.delivered.len(), report.failed.len()), (0, 200));
+    assert_eq!(dialer.0.lock().unwrap().1, 16);
+    leave.cancel();
+}
