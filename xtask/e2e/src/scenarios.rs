@@ -5,6 +5,7 @@ mod chat;
 mod data;
 mod doctor;
 mod exposure;
+mod full_chat;
 mod keeping;
 mod lan;
 mod messages;
@@ -79,6 +80,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             bad_input::damaged,
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
+        scenario(
+            "a full disk under a conversation loses nothing",
+            Kind::Lan,
+            full_chat::full_chat,
+        ),
         scenario(
             "a full disk in the middle of a save or an import changes nothing",
             Kind::Lan,
