@@ -148,6 +148,7 @@ impl Database<'_> {
     /// A telephone: nothing is wider than it, and every part can be reached.
     async fn phone(&self) -> Result<()> {
         let page = self.page;
+        let layout = include_str!("layout.js");
         devtools::size(page.client, 390, 844).await?;
         for (query, role, name) in [
             ("?table=words", "gridcell", "word 1"),
@@ -161,12 +162,16 @@ impl Database<'_> {
             page.the(role, name)
                 .await
                 .with_context(|| query.to_owned())?;
-            let layout = include_str!("layout.js");
             let wrong = page.client.execute_async(layout, vec![]).await?;
             ensure!(wrong == json!([]), "{query}: {wrong}");
             self.is_accessible(&format!("{query} on a telephone"))
                 .await?;
         }
+        self.at("").await?;
+        page.press("button", "New table").await?;
+        page.the("textbox", "Name of the table").await?;
+        let wrong = page.client.execute_async(layout, vec![]).await?;
+        ensure!(wrong == json!([]), "a new table: {wrong}");
         Ok(())
     }
 
