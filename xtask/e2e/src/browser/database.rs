@@ -41,6 +41,26 @@ impl Database<'_> {
             .await
     }
 
+    /// A first load takes few requests, and a change of the page asks for little.
+    async fn costs_little(&self) -> Result<()> {
+        let page = self.page;
+        self.at("").await?;
+        page.first("button", Name::Has("words")).await?;
+        let few = "return performance.getEntriesByType('resource').length < 15";
+        page.holds("at most 15 requests, with the page itself", few, &[])
+            .await?;
+        page.press("link", "Logs").await?;
+        page.the("heading", "Logs").await?;
+        page.client
+            .execute("performance.clearResourceTimings()", vec![])
+            .await?;
+        page.press("link", "Data").await?;
+        page.first("button", Name::Has("words")).await?;
+        let asked = "const asked = performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/data')); \
+            return asked.length === 1 && performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/')).length <= 2";
+        page.holds("one question for the tables", asked, &[]).await
+    }
+
     async fn grid(&self) -> Result<()> {
         let page = self.page;
         self.at("").await?;
@@ -299,6 +319,7 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
         origin: text("origin")?,
     };
     database.page.the("heading", "Peers").await?;
+    database.costs_little().await?;
     database.grid().await?;
     database.export().await?;
     database.rows(&text("hostile")?).await?;
