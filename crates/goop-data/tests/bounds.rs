@@ -103,7 +103,9 @@ async fn ten_thousand_columns() {
     let columns: Vec<Json> = (0..many)
         .map(|n| json!({"name": format!("c{n}"), "type": "text"}))
         .collect();
-    let schema = serde_json::from_value(json!({"name": "wide", "system_key": true, "columns": columns})).unwrap();
+    let schema =
+        serde_json::from_value(json!({"name": "wide", "system_key": true, "columns": columns}))
+            .unwrap();
     let error = data.create_typed(&owner(), &schema).await.unwrap_err();
     assert!(
         error.to_string().contains("more than 256 columns"),
