@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use fantoccini::Client;
 use fantoccini::key::Key;
+use goop_browser::devtools;
 use serde_json::{Value, json};
 
 use super::axe;
@@ -38,6 +39,26 @@ impl Database<'_> {
         self.page
             .holds(&format!("the focus is on “{text}”"), script, &[json!(text)])
             .await
+    }
+
+    /// A first load takes few requests, and a change of the page asks for little.
+    async fn costs_little(&self) -> Result<()> {
+        let page = self.page;
+        self.at("").await?;
+        page.first("button", Name::Has("words")).await?;
+        let few = "return performance.getEntriesByType('resource').length < 15";
+        page.holds("at most 15 requests, with the page itself", few, &[])
+            .await?;
+        page.press("link", "Logs").await?;
+        page.the("heading", "Logs").await?;
+        page.client
+            .execute("performance.clearResourceTimings()", vec![])
+            .await?;
+        page.press("link", "Data").await?;
+        page.first("button", Name::Has("words")).await?;
+        let asked = "const asked = performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/data')); \
+            return asked.length === 1 && performance.getEntriesByType('resource').filter(({ name }) => name.includes('/api/')).length <= 2";
+        page.holds("one question for the tables", asked, &[]).await
     }
 
     async fn grid(&self) -> Result<()> {
@@ -113,7 +134,65 @@ impl Database<'_> {
         page.says("one row").await?;
         page.press("button", "Remove the filter “word contains by hand”")
             .await?;
-        page.says("1,000,000 rows").await
+        page.says("1,000,000 rows").await?;
+        // All of this was ranges, never the table: a page has a hundred rows of about 150 bytes.
+        let asked = "const sent = performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/api/data/find')); \
+            return sent.length > 3 && sent.length < 100 && sent.every((one) => one.decodedBodySize < 60_000)";
+        page.holds("only ranges were asked for", asked, &[]).await
+    }
+
+    /// Both files hold every row, in the order of the grid, and what a spreadsheet would run stays text.
+    async fn export(&self) -> Result<()> {
+        let page = self.page;
+        self.at("?table=guests").await?;
+        page.the("gridcell", "Grace").await?;
+        let keep = "const make = URL.createObjectURL.bind(URL); \
+            URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return make(blob); }; return true";
+        page.client.execute(keep, vec![]).await?;
+        for (way, start, has) in [
+            ("As CSV (spreadsheet)", "_id,_owner,", "Grace,3\r\n"),
+            (
+                "As JSON",
+                "[\n{\"_id\":1,",
+                "\"name\":\"Hedy\",\"visits\":2}\n]\n",
+            ),
+        ] {
+            page.press("button", "Export").await?;
+            page.press("menuitem", way).await?;
+            let is = "return (window.saved ?? '').startsWith(arguments[0]) && window.saved.includes(arguments[1])";
+            page.holds(way, is, &[json!(start), json!(has)]).await?;
+        }
+        Ok(())
+    }
+
+    /// A telephone: nothing is wider than it, and every part can be reached.
+    async fn phone(&self) -> Result<()> {
+        let page = self.page;
+        let layout = include_str!("layout.js");
+        devtools::size(page.client, 390, 844).await?;
+        for (query, role, name) in [
+            ("?table=words", "gridcell", "word 1"),
+            ("?table=words&part=design", "button", "Delete the table"),
+            ("?table=words&part=access", "rowheader", "Member “editor”"),
+            ("?view=graphql", "textbox", "Document"),
+            ("?view=transformations", "button", "New transformation"),
+            ("?view=console", "textbox", "Statement"),
+        ] {
+            self.at(query).await?;
+            page.the(role, name)
+                .await
+                .with_context(|| query.to_owned())?;
+            let wrong = page.client.execute_async(layout, vec![]).await?;
+            ensure!(wrong == json!([]), "{query}: {wrong}");
+            self.is_accessible(&format!("{query} on a telephone"))
+                .await?;
+        }
+        self.at("").await?;
+        page.press("button", "New table").await?;
+        page.the("textbox", "Name of the table").await?;
+        let wrong = page.client.execute_async(layout, vec![]).await?;
+        ensure!(wrong == json!([]), "a new table: {wrong}");
+        Ok(())
     }
 
     /// Rows come, go and come back; what others wrote stays text.
@@ -240,9 +319,12 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
         origin: text("origin")?,
     };
     database.page.the("heading", "Peers").await?;
+    database.costs_little().await?;
     database.grid().await?;
+    database.export().await?;
     database.rows(&text("hostile")?).await?;
     database.design().await?;
     database.questions().await?;
-    database.transformations().await
+    database.transformations().await?;
+    database.phone().await
 }

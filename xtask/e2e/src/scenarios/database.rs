@@ -1,6 +1,8 @@
 //! The pages of the database, with as many rows as anybody has.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,12 +12,17 @@ use super::pages::drive;
 use crate::lab::{Lab, wait};
 use crate::peer::Peer;
 
-/// Rows of the large table, and how many are sent at once.
+/// Rows of the large table.
 const ROWS: usize = 1_000_000;
-const AT_ONCE: usize = 10_000;
 /// A value that is a page when it is taken for one.
 const HOSTILE: &str = "<img src=x onerror=\"document.title='caught'\">";
 const SOON: Duration = Duration::from_secs(10);
+
+fn posted_file(ada: &Peer, path: &str, file: &Path) -> Result<()> {
+    let answer = ada.post(path, &format!("@{}", file.display()))?;
+    ensure!(answer.status == 200, "{path}: {}", answer.text());
+    Ok(())
+}
 
 fn posted(ada: &Peer, path: &str, body: &Value) -> Result<()> {
     let answer = ada.post(path, &body.to_string())?;
@@ -28,8 +35,8 @@ fn posted(ada: &Peer, path: &str, body: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A table, a small one in context, a transformation; the first as large as `rows`.
-pub(super) fn fill(lab: &Lab, ada: &Peer, rows: usize) -> Result<()> {
+/// A table in context without rows, one with a few, a transformation.
+fn make(ada: &Peer) -> Result<()> {
     let words = json!({
         "name": "words", "context": true, "system_key": true,
         "columns": [{"name": "word", "type": "text", "required": true}, {"name": "size", "type": "real"}, {"name": "day", "type": "date"},
@@ -39,15 +46,6 @@ pub(super) fn fill(lab: &Lab, ada: &Peer, rows: usize) -> Result<()> {
     });
     posted(ada, "/api/data/schemas/save", &words)?;
     posted(ada, "/api/data/schemas/apply", &json!({"name": "words"}))?;
-    let file = lab.folder().join("rows.json");
-    for first in (0..rows).step_by(AT_ONCE) {
-        let many: Vec<Value> = (first + 1..=(first + AT_ONCE).min(rows))
-            .map(|n| json!({"word": format!("word {n}"), "size": n, "day": "2026-01-02", "kind": if n % 2 == 0 { "b" } else { "a" }}))
-            .collect();
-        fs::write(&file, json!({"table": "words", "rows": many}).to_string())?;
-        let answer = ada.post("/api/data/insert-many", &format!("@{}", file.display()))?;
-        ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    }
     let guests = json!({"name": "guests", "columns": [{"name": "name", "type": "TEXT"}, {"name": "visits", "type": "INTEGER"}]});
     posted(ada, "/api/data/tables/create", &guests)?;
     let rows = json!([{"name": "Grace", "visits": 3}, {"name": HOSTILE, "visits": 1}, {"name": "Hedy", "visits": 2}]);
@@ -64,11 +62,44 @@ pub(super) fn fill(lab: &Lab, ada: &Peer, rows: usize) -> Result<()> {
     posted(ada, "/api/data/transformations/save", &step)
 }
 
+/// A peer with some rows, for the pictures.
+pub(super) fn fill(lab: &Lab, ada: &Peer, rows: usize) -> Result<()> {
+    make(ada)?;
+    let many: Vec<Value> = (1..=rows)
+        .map(|n| json!({"word": format!("word {n}"), "size": n, "day": "2026-01-02", "kind": if n % 2 == 0 { "b" } else { "a" }}))
+        .collect();
+    let file = lab.folder().join("rows.json");
+    fs::write(&file, json!({"table": "words", "rows": many}).to_string())?;
+    posted_file(ada, "/api/data/insert-many", &file)
+}
+
+/// The owner's own way to many rows at once: the shell, while the peer does not run.
+fn many(lab: &Lab, ada: &Peer) -> Result<()> {
+    let statement = format!(
+        "INSERT INTO words (_owner, word, size, day, kind) WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT {ROWS}) \
+         SELECT 'ada', 'word ' || x, x, '2026-01-02', CASE x % 2 WHEN 0 THEN 'b' ELSE 'a' END FROM n;\n"
+    );
+    let file = lab.folder().join("rows.sql");
+    fs::write(&file, statement)?;
+    let mut shell = Command::new(lab.bin("goop2"));
+    shell
+        .arg("db")
+        .arg(&ada.dir)
+        .args(["shell", "--write"])
+        .stdin(File::open(&file)?);
+    let ended = shell.status().context("goop2 db")?;
+    ensure!(ended.success(), "goop2 db ended with {ended}");
+    Ok(())
+}
+
 /// A person with a million rows.
 pub(super) fn pages(lab: &Lab) -> Result<()> {
     let mut ada = Peer::new(lab, &lab.host(1)?, "Ada")?;
     ada.start()?;
-    fill(lab, &ada, ROWS)?;
+    make(&ada)?;
+    ada.end("INT", SOON)?;
+    many(lab, &ada)?;
+    ada.start()?;
     let script = json!({
         "part": "database", "link": ada.link()?, "origin": ada.origin()?, "folder": lab.folder(), "hostile": HOSTILE,
     });
