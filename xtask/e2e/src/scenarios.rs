@@ -6,6 +6,7 @@ mod data;
 mod database;
 mod doctor;
 mod exposure;
+mod flood;
 mod full_chat;
 mod keeping;
 mod lan;
@@ -64,6 +65,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "forged, short and unsealed messages harm nobody",
             Kind::Lan,
             messages::attacks,
+        ),
+        scenario(
+            "a flood of messages stops nobody else",
+            Kind::Lan,
+            flood::flood,
         ),
         scenario(
             "a second signal ends at once",
