@@ -5,6 +5,7 @@ mod chat;
 mod data;
 mod doctor;
 mod exposure;
+mod flood;
 mod keeping;
 mod lan;
 mod messages;
@@ -213,6 +214,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a rendezvous server behind Caddy",
             Kind::Net,
             proxied::caddy,
+        ),
+        scenario(
+            "a hundred thousand connections of one address leave server and relay to others",
+            Kind::Net,
+            flood::one_address,
         ),
         scenario(
             "the doctor says what stands between",
