@@ -24,6 +24,18 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         run(&mut command)
     })?;
     if filter.is_none() {
+        // With the features of the whole workspace, so that nothing but this crate is built anew.
+        steps.step("a weakened build is caught", || {
+            run(&mut cargo(&[
+                "test",
+                "--workspace",
+                "--quiet",
+                "--features",
+                "goop-data/weakened",
+                "--test",
+                "weakened",
+            ]))
+        })?;
         steps.step("processes and browser", || e2e(&Chosen::default()))?;
     }
     steps.table();

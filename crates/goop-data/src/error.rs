@@ -75,6 +75,13 @@ impl DataError {
 
 /// Primary result code of an interrupted statement.
 const SQLITE_INTERRUPT: i32 = 9;
+/// There is no room for a page.
+const SQLITE_FULL: i32 = 13;
+/// There is no room for the index of the log.
+const SQLITE_IOERR_SHMSIZE: i32 = 10 | 19 << 8;
+/// What a person can do about either.
+const FULL: &str =
+    "; the disk is full and nothing of this change was kept: make room on it and try again";
 
 impl From<sqlx::Error> for DataError {
     fn from(error: sqlx::Error) -> Self {
@@ -102,11 +109,15 @@ fn of_sqlite(error: &dyn DatabaseError) -> DataError {
     }
     let class = class(code);
     let message = error.message();
-    let busy = if code == 5 { " (SQLITE_BUSY)" } else { "" };
+    let hint = match code {
+        5 => " (SQLITE_BUSY)",
+        SQLITE_FULL | SQLITE_IOERR_SHMSIZE => FULL,
+        _ => "",
+    };
     DataError::Sqlite(if class == message {
-        format!("{class} ({code}){busy}")
+        format!("{class} ({code}){hint}")
     } else {
-        format!("{class}: {message} ({code}){busy}")
+        format!("{class}: {message} ({code}){hint}")
     })
 }
 

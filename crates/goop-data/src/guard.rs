@@ -86,6 +86,10 @@ impl Guard {
     }
 
     fn allows(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> bool {
+        #[cfg(feature = "weakened")]
+        if crate::weakened::is(crate::weakened::Weakness::Authorizer) {
+            return true;
+        }
         let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
         match &*scope {
             Scope::Loading => return loads(action, first, second),

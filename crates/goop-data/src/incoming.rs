@@ -256,7 +256,7 @@ async fn one(
     }
     let Err(error) = done else { return Ok(()) };
     let error = DataError::from(error);
-    if error.to_string().ends_with("(13)") && is_full(connection, guard).await? {
+    if error.to_string().contains(" (13)") && is_full(connection, guard).await? {
         return Err(DataError::invalid(format!(
             "{SCRIPT} makes more rows than it holds, in {shown:?}"
         )));

@@ -46,6 +46,8 @@ mod tables;
 pub mod tool;
 pub mod transform;
 pub mod value;
+#[cfg(feature = "weakened")]
+pub mod weakened;
 mod writing;
 
 pub use answer::{Answer, Pieces, Whole};

@@ -3,6 +3,7 @@
 mod axe;
 mod chat;
 mod components;
+mod database;
 mod find;
 mod focus;
 mod hostile;
@@ -46,6 +47,7 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("chat") => chat::run(&client, &script).await,
             Some("three tabs") => three_tabs::run(&client, &script).await,
             Some("hostile") => hostile::run(&client, &script).await,
+            Some("database") => database::run(&client, &script).await,
             Some("components") => components::run(&client, &script).await,
             Some("pictures alone") => pictures::alone(&client, &script).await,
             Some("pictures") => pictures::everything(&client, &script).await,

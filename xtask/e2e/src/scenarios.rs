@@ -3,6 +3,7 @@
 mod bad_input;
 mod chat;
 mod data;
+mod database;
 mod doctor;
 mod exposure;
 mod flood;
@@ -226,6 +227,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             doctor::access,
         ),
         scenario("the doctor asks a running peer", Kind::Net, doctor::running),
+        scenario(
+            "the database in the pages, with a million rows",
+            Kind::Browser,
+            database::pages,
+        ),
         scenario("pages live in a browser", Kind::Browser, pages::live),
         scenario("a hostile site gets nothing", Kind::Browser, pages::hostile),
         scenario("a person uses every page", Kind::Browser, pages::person),

@@ -65,6 +65,15 @@ impl<'q> Writer<'q> {
         self.sql.push_str(text);
     }
 
+    #[cfg(feature = "weakened")]
+    pub(super) fn as_it_came(&mut self, text: &str) {
+        self.sql.push_str(text);
+        if self.next == 0 {
+            self.values.extend(self.args.iter().cloned());
+        }
+        self.next += 1;
+    }
+
     pub(super) fn bind(&mut self, value: Value) {
         self.sql.push('?');
         self.values.push(value);

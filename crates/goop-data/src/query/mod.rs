@@ -118,6 +118,19 @@ pub fn select(source: Source<'_>, question: &Question<'_>) -> Result<Statement, 
     writer.push(&quoted(source.name));
     conditions(&mut writer, question.filter, question.owned_by)?;
     writer.keys_may_name(outputs.len());
+    #[cfg(feature = "weakened")]
+    if is_weak() {
+        for (word, text) in [
+            (" GROUP BY ", question.group_by),
+            (" ORDER BY ", question.order),
+        ] {
+            if !text.trim().is_empty() {
+                writer.push(word);
+                writer.as_it_came(text);
+            }
+        }
+        return Ok(writer.finish(outputs));
+    }
     if !question.group_by.trim().is_empty() {
         let mut text = Text::read(question.group_by)?;
         writer.push(" GROUP BY ");
@@ -201,6 +214,14 @@ fn conditions(
         writer.push(")");
         joint = " AND ";
     }
+    #[cfg(feature = "weakened")]
+    if is_weak() && !filter.trim().is_empty() {
+        writer.push(joint);
+        writer.push("(");
+        writer.as_it_came(filter);
+        writer.push(")");
+        return Ok(());
+    }
     if !filter.trim().is_empty() {
         let mut text = Text::read(filter)?;
         let parsed = text.expression()?;
@@ -211,6 +232,11 @@ fn conditions(
         writer.push(")");
     }
     Ok(())
+}
+
+#[cfg(feature = "weakened")]
+fn is_weak() -> bool {
+    crate::weakened::is(crate::weakened::Weakness::Texts)
 }
 
 fn outputs(
@@ -231,6 +257,16 @@ fn outputs(
             writer.separate(&outputs)?;
             writer.push(&quoted(&name));
             outputs.push(Output { name, date });
+            continue;
+        }
+        #[cfg(feature = "weakened")]
+        if is_weak() {
+            writer.separate(&outputs)?;
+            writer.as_it_came(column);
+            outputs.push(Output {
+                name: column.clone(),
+                date: false,
+            });
             continue;
         }
         let mut text = Text::read(column)?;

@@ -1,6 +1,7 @@
 //! Is the file whole? If not, what can be read is brought over into a new one, and the old one is kept.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
@@ -17,6 +18,17 @@ use crate::value::{Value, arguments};
 const CHECKED: u64 = 512 * 1024 * 1024;
 /// Complaints that are told.
 const TOLD: usize = 20;
+/// A row of `_meta` by which a version to come says that others must know its form of the file; columns and tables that
+/// are merely new need none, for names are always said.
+const FORM_KEY: &str = "goop_form";
+/// The form that we know.
+const FORM: u32 = 1;
+/// What a file of SQLite begins with (its format, 1.3), and how many bytes of it are looked at.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEAD: usize = 20;
+/// Where the versions for writing and reading stand; 1 is a rollback journal, 2 a write-ahead log.
+const VERSIONS: std::ops::Range<usize> = 18..HEAD;
+const WAL: u8 = 2;
 
 /// How the file was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +72,9 @@ impl fmt::Display for Salvaged {
 /// Opens the writing connection, repairing the file where it must be.
 pub(super) async fn open(path: &Path) -> Result<(SqliteConnection, Health), DataError> {
     let size = std::fs::metadata(path).map_or(0, |found| found.len());
+    if is_of_a_newer_sqlite(path) {
+        return Err(newer());
+    }
     match examine(path, size).await {
         Ok(found) => Ok(found),
         Err(error) if is_damage(&error) => {
@@ -75,8 +90,43 @@ async fn connect(path: &Path) -> Result<SqliteConnection, DataError> {
     Ok(SqliteConnection::connect_with(&super::writing(path)).await?)
 }
 
+/// Refused before SQLite sees it, which says of such a file that it is no database, as it does of a damaged one.
+fn is_of_a_newer_sqlite(path: &Path) -> bool {
+    let mut head = [0; HEAD];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(MAGIC) && head[VERSIONS].iter().any(|known| *known > WAL)
+}
+
+fn newer() -> DataError {
+    DataError::invalid(
+        "the database was written by a newer version, which this one does not understand: start the peer with that \
+         version (nothing was changed)",
+    )
+}
+
+/// Whether a later version of ours left word that its form of the file must be known.
+async fn is_of_a_newer_form(connection: &mut SqliteConnection) -> Result<bool, DataError> {
+    let known = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_meta'";
+    let known: i64 = sqlx::query_scalar(known)
+        .fetch_one(&mut *connection)
+        .await?;
+    if known == 0 {
+        return Ok(false);
+    }
+    let form: Option<String> = sqlx::query_scalar("SELECT value FROM _meta WHERE key = ?")
+        .bind(FORM_KEY)
+        .fetch_optional(connection)
+        .await?
+        .flatten();
+    Ok(form.is_some_and(|form| form.parse() != Ok(FORM)))
+}
+
 async fn examine(path: &Path, size: u64) -> Result<(SqliteConnection, Health), DataError> {
     let mut connection = connect(path).await?;
+    if is_of_a_newer_form(&mut connection).await? {
+        let _ = connection.close().await;
+        return Err(newer());
+    }
     if size > CHECKED {
         sqlx::query("SELECT count(*) FROM sqlite_schema")
             .execute(&mut connection)

@@ -13,6 +13,7 @@ use goop_mq::wire::MsgId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::keys::{self, KeyState};
 use crate::reply::{error, json, parse};
 use crate::server::Shared;
 
@@ -160,6 +161,9 @@ pub(crate) struct LinesOf {
     before: Option<i64>,
     /// How many, up to 200.
     limit: Option<usize>,
+    /// With what is known of the peer's key.
+    #[serde(default)]
+    key: bool,
 }
 
 /// Lines of a conversation.
@@ -171,6 +175,9 @@ pub(crate) struct Lines {
     more: bool,
     /// Up to which number somebody has read.
     read: i64,
+    /// The answer of `/api/mq/key`, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyState>,
 }
 
 /// The newest lines exchanged with a peer, or those before a number, with what became of each.
@@ -197,7 +204,14 @@ pub(crate) async fn lines(
             // A full page may be the last; asking once more then finds nothing.
             let more = found.len() == limit;
             let lines = found.into_iter().map(Line::from).collect();
-            json(StatusCode::OK, &Lines { lines, more, read })
+            let key = of.key.then(|| keys::look(&shared, &peer));
+            let lines = Lines {
+                lines,
+                more,
+                read,
+                key,
+            };
+            json(StatusCode::OK, &lines)
         }
         Err(why) => not_kept(&why),
     }

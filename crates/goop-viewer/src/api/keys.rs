@@ -70,6 +70,15 @@ fn state_of(shared: &Shared, peer: &PeerId) -> KeyState {
 }
 
 /// What is known of a peer's key. A peer whose key is not known is asked for it.
+pub(super) fn look(shared: &Shared, peer: &PeerId) -> KeyState {
+    let state = state_of(shared, peer);
+    if state.key.is_empty() && *peer != shared.context.mq.me() {
+        shared.context.mq.ask_identity(*peer);
+    }
+    state
+}
+
+/// What is known of a peer's key. A peer whose key is not known is asked for it.
 #[utoipa::path(get, path = "/api/mq/key", tag = "messages", params(OfPeer), responses(
     (status = 200, body = KeyState),
     (status = 400, description = "`peer_id` is no peer id")
@@ -78,11 +87,7 @@ pub(crate) async fn key(State(shared): State<Arc<Shared>>, Query(of): Query<OfPe
     let Some(peer) = parse_peer_id(&of.peer_id) else {
         return error(StatusCode::BAD_REQUEST, "peer_id is not a peer id");
     };
-    let state = state_of(&shared, &peer);
-    if state.key.is_empty() && peer != shared.context.mq.me() {
-        shared.context.mq.ask_identity(peer);
-    }
-    json(StatusCode::OK, &state)
+    json(StatusCode::OK, &look(&shared, &peer))
 }
 
 /// What the owner says about a key.

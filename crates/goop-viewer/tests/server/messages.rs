@@ -321,6 +321,13 @@ async fn a_conversation_is_written_read_and_searched() {
         .collect();
     assert_eq!(states, ["delivered", "received"]);
     assert_eq!(lines["lines"][0]["msg_id"], first["msg_id"]);
+    // The page of a peer asks once for both: the lines, and whose key it is.
+    assert_eq!(lines.get("key"), None);
+    let with_key = format!("/api/chat/lines?peer_id={BOB}&key=true");
+    let mut with_key = alice.read(&with_key).await;
+    let key = with_key["key"].take();
+    assert_eq!(key, alice.read(&format!("/api/mq/key?peer_id={BOB}")).await);
+    assert_eq!(with_key["lines"], lines["lines"]);
     let last = lines["lines"][1]["number"].as_i64().unwrap();
     let above = format!("/api/chat/lines?peer_id={BOB}&before={last}&limit=1");
     assert_eq!(

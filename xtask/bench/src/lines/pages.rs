@@ -17,13 +17,24 @@ const KILOBYTES: f64 = 250.0;
 /// Bodies of a later load.
 const BODIES: f64 = 2.0;
 /// Pages of the control origin that are loaded.
-const PAGES: [&str; 6] = ["/peers", "/view", "/self", "/logs", "/topology", "/docs"];
+const PAGES: [&str; 8] = [
+    "/peers",
+    "/messages",
+    "/view",
+    "/database",
+    "/self",
+    "/logs",
+    "/topology",
+    "/docs",
+];
 /// The page that brings an editor.
 const EDITOR: &str = "/edit";
 /// Where a click leads, and what is clicked, in an order in which each is there.
-const CLICKS: [(&str, &str); 8] = [
+const CLICKS: [(&str, &str); 10] = [
     ("/peer/", ".peer a.name"),
+    ("/messages", "nav a[href='/messages']"),
     ("/view", "nav a[href='/view']"),
+    ("/database", "nav a[href='/database']"),
     ("/self", "nav a[href='/self']"),
     ("/logs", "nav a[href='/logs']"),
     ("/topology", "a[href='/topology']"),

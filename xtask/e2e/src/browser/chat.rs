@@ -70,15 +70,12 @@ impl<'a> Tabs<'a> {
         page.press("menuitem", "Take it back").await
     }
 
-    /// Writes the words that are compared into a file; opens the dialog if it is not open.
-    async fn words(&self, file: &str) -> Result<()> {
+    /// Opens the dialog with its button, and writes the words that are compared into a file.
+    async fn words(&self, button: &str, file: &str) -> Result<()> {
         let page = self.first().await?;
+        page.press_first("button", super::find::Name::Is(button))
+            .await?;
         let list = "document.querySelector('dialog[open] [aria-label=\"Words to compare\"]')";
-        let is_open = format!("return {list} !== null");
-        if self.client.execute(&is_open, vec![]).await? != json!(true) {
-            page.press_first("button", super::find::Name::Is("Compare keys…"))
-                .await?;
-        }
         let script = format!("return {list}?.innerText ?? ''");
         let words = page
             .wait("the words", async || {
@@ -97,7 +94,7 @@ impl<'a> Tabs<'a> {
             "shows" => self.shows(&order["lines"]).await,
             "write" => self.write(order).await,
             "withdraw" => self.withdraw(text("text")?).await,
-            "words" => self.words(text("file")?).await,
+            "words" => self.words(text("button")?, text("file")?).await,
             "press" => {
                 self.first()
                     .await?

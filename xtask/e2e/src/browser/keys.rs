@@ -1,6 +1,6 @@
 //! What a person does with the keyboard, and where the mouse has to be held.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fantoccini::actions::{
     InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
 };
@@ -63,13 +63,25 @@ impl Page<'_> {
         Ok(self.client.perform_actions(actions).await?)
     }
 
-    /// Drags the middle of something by pixels.
+    /// Drags the middle of something by pixels, once it stands still and nothing is over it: what a person would wait for.
     pub(super) async fn drag(&self, found: &Element, right: f64, down: f64) -> Result<()> {
-        // The middle of what is in sight, from the window's corner.
-        let middle = "const { left, top, right, bottom } = arguments[0].getBoundingClientRect(); \
-            return [(Math.max(0, left) + Math.min(innerWidth, right)) / 2, (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2]";
-        let middle = self.client.execute(middle, vec![json!(found)]).await?;
-        let (x, y): (f64, f64) = serde_json::from_value(middle)?;
+        // The middle of what is in sight, from the window's corner; in two pictures of the screen the same.
+        let middle = "const [node, done] = arguments; \
+            const middle = () => { const { left, top, right, bottom } = node.getBoundingClientRect(); \
+                return [(Math.max(0, left) + Math.min(innerWidth, right)) / 2, (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2]; }; \
+            const next = (then) => requestAnimationFrame(() => requestAnimationFrame(then)); \
+            const first = middle(); \
+            next(() => { const [x, y] = middle(); const at = node.getRootNode().elementFromPoint(x, y); \
+                if (x !== first[0] || y !== first[1]) done(`it moves: ${first} ${[x, y]}`); \
+                else if (!node.contains(at)) done(`there is ${at?.outerHTML.slice(0, 200)}`); \
+                else done([x, y]); });";
+        let (x, y): (f64, f64) = self
+            .wait("it can be taken", async || {
+                let arguments = vec![json!(found)];
+                let said = self.client.execute_async(middle, arguments).await?;
+                serde_json::from_value(said.clone()).with_context(|| said.to_string())
+            })
+            .await?;
         let button = MOUSE_BUTTON_LEFT;
         let hand = MouseActions::new("mouse".to_owned())
             .then(PointerAction::MoveTo {

@@ -117,6 +117,7 @@ pub(super) async fn everything(client: &Client, script: &Value) -> Result<()> {
     visiting(&camera, &sample, &quiet).await?;
     me(&camera).await?;
     editor(&camera, Path::new(&site)).await?;
+    database(&camera).await?;
     logs(&camera).await?;
     topology(&camera).await?;
     docs(&camera).await?;
@@ -329,6 +330,92 @@ async fn editor(camera: &Camera<'_>, site: &Path) -> Result<()> {
     let forget = "for (const key of Object.keys(sessionStorage)) if (key.startsWith('editor')) sessionStorage.removeItem(key)";
     page.client.execute(forget, vec![]).await?;
     shown
+}
+
+async fn database(camera: &Camera<'_>) -> Result<()> {
+    let page = camera.page;
+    let rows = async || page.the("gridcell", "word 1").await.map(drop);
+    let editing = async || {
+        rows().await?;
+        page.the("gridcell", "word 2").await?.click().await?;
+        page.key(Key::Enter).await?;
+        page.the("textbox", "Edit word").await.map(drop)
+    };
+    let adding = async || {
+        rows().await?;
+        page.press("button", "Row").await?;
+        page.the("dialog", "New row in words").await.map(drop)
+    };
+    let filter = async || {
+        rows().await?;
+        page.press("button", "Filter").await?;
+        page.the("dialog", "Filter the rows").await.map(drop)
+    };
+    let none = async || {
+        rows().await?;
+        page.fill(
+            "searchbox",
+            "Search in the shown columns",
+            "nothing like this",
+        )
+        .await?;
+        camera.heading("No row fits").await
+    };
+    let table = "/database?table=words";
+    camera.take("database", table, rows).await?;
+    camera.take("database-edit", table, editing).await?;
+    camera.take("database-row", table, adding).await?;
+    camera.take("database-filter", table, filter).await?;
+    camera.take("database-no-row", table, none).await?;
+    let statement = async || page.says("CREATE TABLE \"words\"").await;
+    camera
+        .take(
+            "database-design",
+            "/database?table=words&part=design",
+            statement,
+        )
+        .await?;
+    let rights = async || page.the("rowheader", "A stranger").await.map(drop);
+    camera
+        .take(
+            "database-access",
+            "/database?table=words&part=access",
+            rights,
+        )
+        .await?;
+    let making = async || {
+        page.press("button", "New table").await?;
+        camera.heading("New table").await
+    };
+    camera.take("database-new", "/database", making).await?;
+    let answer = async || {
+        page.press("button", "Put words_by_pk into the document")
+            .await?;
+        page.press("button", "Run").await?;
+        page.says("\"word 1\"").await
+    };
+    camera
+        .take("database-graphql", "/database?view=graphql", answer)
+        .await?;
+    let preview = async || {
+        page.press_first("button", Name::Has("guest-list")).await?;
+        page.press("button", "Preview").await?;
+        page.the("cell", "GRACE").await.map(drop)
+    };
+    camera
+        .take(
+            "database-transformation",
+            "/database?view=transformations",
+            preview,
+        )
+        .await?;
+    let asked = async || {
+        page.press("button", "Run").await?;
+        page.the("cell", "words").await.map(drop)
+    };
+    camera
+        .take("database-sql", "/database?view=console", asked)
+        .await
 }
 
 async fn logs(camera: &Camera<'_>) -> Result<()> {

@@ -150,13 +150,14 @@ pub(super) fn changed_key(lab: &Lab) -> Result<()> {
     ada.write(0, "hello Bob")?;
     bob.shows(&[("hello Bob", "")])?;
     // They compare, each on their own screen.
-    let words = |person: &mut Person, name: &str| -> Result<String> {
-        let file = lab.folder().join(name);
-        person.order(&json!({ "do": "words", "file": file }))?;
+    let words = |person: &mut Person, button: &str| -> Result<String> {
+        let file = lab.folder().join("words");
+        person.order(&json!({ "do": "words", "button": button, "file": file }))?;
         Ok(fs::read_to_string(&file)?)
     };
-    let same = words(&mut ada, "ada.words")?;
-    ensure!(same == words(&mut bob, "bob.words")?, "the words differ");
+    let compare = "Compare keys…";
+    let same = words(&mut ada, compare)?;
+    ensure!(same == words(&mut bob, compare)?, "the words differ");
     for person in [&mut ada, &mut bob] {
         person.order(&json!({ "do": "axe" }))?;
         person.order(&json!({ "do": "press", "role": "button", "name": "They are the same" }))?;
@@ -184,13 +185,9 @@ pub(super) fn changed_key(lab: &Lab) -> Result<()> {
     ada.peer.end("INT", SOON)?;
     ada.peer.start()?;
     ada.order(&json!({ "do": "says", "text": changed }))?;
-    ada.order(&json!({ "do": "press", "role": "button", "name": "Compare the new words…" }))?;
-    let other = words(&mut ada, "ada.words")?;
+    let other = words(&mut ada, "Compare the new words…")?;
     ensure!(other != same, "the words are those of the old key");
-    ensure!(
-        other == words(&mut bob, "bob.words")?,
-        "the new words differ"
-    );
+    ensure!(other == words(&mut bob, compare)?, "the new words differ");
     for person in [&mut ada, &mut bob] {
         person.order(&json!({ "do": "press", "role": "button", "name": "They are the same" }))?;
         person.order(&json!({ "do": "says", "text": "sealed, keys compared" }))?;

@@ -95,6 +95,7 @@ pub(super) fn every_page(lab: &Lab) -> Result<()> {
     });
     let mut ada = Peer::at(lab, &host, folder(lab, "ada", &config)?);
     ada.start()?;
+    super::database::fill(lab, &ada, 2_000)?;
     let sample = json!({ "profile": { "label": "Sample peer" } });
     let dir = folder(lab, "sample", &sample)?;
     let fixture = concat!(

@@ -1,6 +1,6 @@
 // The lines of one conversation as they are known here: the newest ones, and as many older ones as somebody wanted to see.
 // After each event the newest are read again, so what is shown is what the peer has.
-// Offers: useLines.
+// Offers: useLines, beginning.
 
 import { get } from '../api.js';
 import { listen } from '../events.js';
@@ -11,6 +11,19 @@ const PAGE = 50;
 const LARGE = 200;
 
 const url = (id, more) => `/api/chat/lines?${new URLSearchParams({ peer_id: id, ...more })}`;
+
+let begun = { id: '', answer: null };
+
+/** What the page of a peer starts from: the newest lines, and as `key` what is known of its key. Both parts of the page share
+ * one question. */
+export function beginning(id) {
+  if (begun.id === id) return begun.answer;
+  const answer = get(url(id, { limit: PAGE, key: true })).finally(() => {
+    if (begun.answer === answer) begun = { id: '', answer: null };
+  });
+  begun = { id, answer };
+  return answer;
+}
 
 /** What is known, with what was read now. A gap between the two would be shown as if nothing was there, so the old goes. */
 function joined(old, fresh) {
@@ -34,17 +47,18 @@ export function useLines(id) {
   const newest = useRef(state);
   newest.current = state;
 
-  const sync = useCallback(async () => {
+  const sync = useCallback(async (first = false) => {
     const mine = run.current;
     if (mine.busy) {
       mine.again = true;
       return;
     }
     mine.busy = true;
+    let ask = first ? () => beginning(id) : () => get(url(id, { limit: PAGE }));
     do {
       mine.again = false;
       try {
-        const { lines, more, read } = await get(url(id, { limit: PAGE }));
+        const { lines, more, read } = await ask();
         if (mine.gone) return;
         setState((old) => {
           const all = lines.length === 0 ? [] : joined(old.lines, lines);
@@ -54,6 +68,7 @@ export function useLines(id) {
         if (mine.gone) return;
         setState((old) => ({ ...old, error }));
       }
+      ask = () => get(url(id, { limit: PAGE }));
     } while (mine.again);
     mine.busy = false;
   }, [id]);
@@ -87,7 +102,7 @@ export function useLines(id) {
   useEffect(() => {
     const mine = { busy: false, again: false, above: false, gone: false };
     run.current = mine;
-    sync();
+    sync(true);
     const stop = listen(({ topic, payload, from }) => {
       if (topic === 'mq:chat' && payload.peerID === id && payload.read !== undefined) {
         setState((old) => ({ ...old, read: Math.max(old.read, payload.read) }));
@@ -102,5 +117,5 @@ export function useLines(id) {
     };
   }, [sync]);
 
-  return { ...state, older: () => above(PAGE), reach, again: sync };
+  return { ...state, older: () => above(PAGE), reach, again: () => sync() };
 }

@@ -6,7 +6,8 @@ import { get, post } from '../api.js';
 import { nameOf } from '../chat.js';
 import { listen } from '../events.js';
 import { go } from '../navigate.js';
-import { html, useEffect, useState } from '../../vendor/ui.js';
+import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { beginning } from './chat-lines.js';
 import { Dialog, openDialog } from './dialog.js';
 import { Icon } from './icon.js';
 import { useLoad } from './mount.js';
@@ -51,13 +52,26 @@ const ASK_AGAIN = 3000;
 
 const path = (id) => `/api/mq/key?peer_id=${encodeURIComponent(id)}`;
 
-/** What is known of a peer's key, newly asked for whenever it may be another one. */
-export function useKey(id) {
-  const state = useLoad(() => get(path(id)), [id]);
+/** What is known of a peer's key, newly asked for whenever it may be another one. The first key of a peer comes with its event;
+ * only who needs its `words` asks for them. */
+export function useKey(id, words = false) {
+  const run = useRef({ begun: '', told: {} }).current;
+  const state = useLoad(async () => {
+    const isFirst = run.begun !== id && !words;
+    if (run.begun !== id) Object.assign(run, { begun: id, told: {} });
+    const now = isFirst ? (await beginning(id)).key : await get(path(id));
+    return now.key ? now : { ...now, ...run.told };
+  }, [id]);
+  const isKnown = Boolean(state.data?.key);
   useEffect(() => listen(({ topic, payload, from }) => {
-    const about = topic === 'reset' || (topic === 'mq:key' && payload.peerID === id) || (topic === 'peer:announce' && payload.peerID === id && !state.data?.key) || from === id;
-    if (about) state.again();
-  }), [id, state.again, Boolean(state.data?.key)]);
+    if (!words && topic === 'mq:key' && payload.peerID === id && payload.event === 'known') {
+      run.told = { key: payload.new, sealed: true };
+      if (state.data) state.set({ ...state.data, ...run.told });
+      return;
+    }
+    const isIt = from === id || (topic === 'peer:announce' && payload.peerID === id);
+    if (topic === 'reset' || (topic === 'mq:key' && payload.peerID === id) || (isIt && !isKnown)) state.again();
+  }), [id, state.again, state.data]);
   // A peer that did not answer is asked once more; the peer itself sees to it that this is not too often.
   useEffect(() => {
     if (!state.data || state.data.key) return undefined;
@@ -79,7 +93,7 @@ async function say(id, said, key, set) {
 }
 
 function Compare({ id, name, close, set }) {
-  const key = useKey(id);
+  const key = useKey(id, true);
   const [differs, setDiffers] = useState(false);
   const { data } = key;
   const looked = data && (data.offered || data.key);

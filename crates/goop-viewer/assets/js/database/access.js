@@ -14,6 +14,8 @@ const strings = {
   policies: 'Policies',
   operations: { read: 'Read', insert: 'Add', update: 'Change', delete: 'Delete' },
   words: [['open', 'everybody'], ['group', 'members with a role'], ['owner', 'me; authors their own rows'], ['local', 'me alone'], ['', '(not said)']],
+  /** A row that is not there yet has no author. */
+  wordsOfInsert: { owner: 'me' },
   classicHint: 'This table has no schema. Everybody reads it unless it is local; who adds rows is said here.',
   insertPolicy: 'Who adds rows',
   roles: 'Roles',
@@ -36,6 +38,8 @@ const strings = {
   save: 'Save access',
   saved: 'Access saved',
 };
+
+const wordsOf = (operation) => strings.words.map(([value, text]) => [value, (operation === 'insert' && strings.wordsOfInsert[value]) || text]);
 
 export const OPERATIONS = ['read', 'insert', 'update', 'delete'];
 /** What is meant where a schema does not say it. */
@@ -76,7 +80,7 @@ export function Rights({ table, access, roles }) {
 
 /** The four policies. */
 export const PolicyFields = ({ id, access, onChange }) => html`<div class="policy-fields">
-  ${OPERATIONS.map((word) => html`<${Choice} key=${word} id=${`${id}-${word}`} label=${strings.operations[word]} value=${access[word] ?? ''} choices=${strings.words.filter(([value]) => value !== '' || !access[word])}
+  ${OPERATIONS.map((word) => html`<${Choice} key=${word} id=${`${id}-${word}`} label=${strings.operations[word]} value=${access[word] ?? ''} choices=${wordsOf(word).filter(([value]) => value !== '' || !access[word])}
     onChange=${(value) => onChange({ ...access, [word]: value })} />`)}
 </div>`;
 
@@ -100,7 +104,7 @@ function Roles({ roles, onChange }) {
   };
   return html`<section class="stack-tight">
     <h3>${strings.roles}</h3><p class="hint">${strings.rolesHint}</p>
-    ${Object.keys(roles).length > 0 && html`<div class="table-box" tabindex="0" role="region" aria-label=${strings.roles}><table class="table" aria-label=${strings.roles}>
+    ${Object.keys(roles).length > 0 && html`<div class="table-box" tabindex="0" role="region" aria-label=${strings.roles}><table class="table designer" aria-label=${strings.roles}>
       <thead><tr><th scope="col">${strings.role}</th>${OPERATIONS.map((word) => html`<th key=${word} scope="col">${strings.operations[word]}</th>`)}<th scope="col"><span class="hidden">${strings.remove}</span></th></tr></thead>
       <tbody>${Object.entries(roles).map(([role, may]) => html`<tr key=${role}><th scope="row">${role}</th>
         ${OPERATIONS.map((word) => html`<td key=${word}><input type="checkbox" class="box" aria-label=${strings.may(role, strings.operations[word])} checked=${Boolean(may[word])}
@@ -140,7 +144,7 @@ export function AccessView({ table, info, onSaved }) {
     ${info.schema ? html`<section class="stack-tight"><h3>${strings.policies}</h3>
       <${PolicyFields} id="access" access=${now.access} onChange=${(access) => setEdits({ ...edits, access })} /></section>
       <${Roles} roles=${now.roles} onChange=${(roles) => setEdits({ ...edits, roles })} />`
-    : html`<${Choice} id="access-insert" label=${strings.insertPolicy} hint=${strings.classicHint} value=${now.policy} choices=${strings.words.filter(([value]) => value)} onChange=${(policy) => setEdits({ ...edits, policy })} />`}
+    : html`<${Choice} id="access-insert" label=${strings.insertPolicy} hint=${strings.classicHint} value=${now.policy} choices=${wordsOf('insert').filter(([value]) => value)} onChange=${(policy) => setEdits({ ...edits, policy })} />`}
     <div class="row"><button type="button" class="button primary" aria-disabled=${String(!changed || saving)} onClick=${() => changed && !saving && save()}>${strings.save}</button></div>
     <${Rights} table=${table} access=${info.schema ? (edits.access ?? info.schema.access) : classic} roles=${now.roles} />
   </div>`;

@@ -93,6 +93,8 @@ export function Grid({ label, source, version, columns, sort, onSort, onEdit, on
   const [cell, setCell] = useState({ row: 0, column: 0 });
   const [editing, setEditing] = useState(null);
   const wantsFocus = useRef(false);
+  /** Whether the mouse went down on the cell that had the focus already: only then a click edits. */
+  const again = useRef(false);
   const count = source.count ?? 0;
   const map = scale(count, view.height);
   const exact = map.rowAt(view.top);
@@ -189,7 +191,8 @@ export function Grid({ label, source, version, columns, sort, onSort, onEdit, on
       const why = fixed ? strings.ours : values && isTooLarge(values[column.name]) ? strings.large : undefined;
       return html`<div key=${column.name} class="grid-cell" role="gridcell" aria-colindex=${at + 2} aria-readonly=${String(Boolean(why))} aria-busy=${values ? undefined : 'true'} title=${why}
           data-cell=${`${row}:${at}`} data-missing=${missing} data-fixed=${fixed} data-number=${column.type === 'integer' || column.type === 'real'} tabindex=${here && !open ? 0 : -1}
-          onClick=${() => { if (here) edit(row, at); else { wantsFocus.current = true; setCell({ row, column: at }); } }} onDblClick=${() => edit(row, at)}
+          onMouseDown=${(event) => { again.current = here && event.currentTarget === document.activeElement; }}
+          onClick=${() => again.current && edit(row, at)} onDblClick=${() => edit(row, at)}
           onFocus=${() => setCell((old) => (old.row === row && old.column === at ? old : { row, column: at }))} onContextMenu=${(event) => onRow(event, row)}>
           ${open
     ? html`<${Editor} key=${`${row}:${at}`} column=${column} value=${values[column.name]} first=${editing.first}
