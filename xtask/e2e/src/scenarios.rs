@@ -6,6 +6,7 @@ mod data;
 mod database;
 mod doctor;
 mod exposure;
+mod flood;
 mod keeping;
 mod lan;
 mod messages;
@@ -214,6 +215,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a rendezvous server behind Caddy",
             Kind::Net,
             proxied::caddy,
+        ),
+        scenario(
+            "a hundred thousand connections of one address leave server and relay to others",
+            Kind::Net,
+            flood::one_address,
         ),
         scenario(
             "the doctor says what stands between",
