@@ -7,6 +7,7 @@ mod database;
 mod doctor;
 mod exposure;
 mod flood;
+mod full_chat;
 mod keeping;
 mod lan;
 mod messages;
@@ -81,6 +82,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             bad_input::damaged,
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
+        scenario(
+            "a full disk under a conversation loses nothing",
+            Kind::Lan,
+            full_chat::full_chat,
+        ),
         scenario(
             "a full disk in the middle of a save or an import changes nothing",
             Kind::Lan,
