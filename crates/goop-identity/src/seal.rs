@@ -128,10 +128,67 @@ impl NaclKeys {
     }
 }
 
+/// A secret key and the public one of somebody else, put together. That is most of the work of sealing or opening a short
+/// text, so whoever does both often keeps it. It is wiped when dropped and never printed.
+pub struct Pair(SalsaBox);
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pair(…)")
+    }
+}
+
+impl Pair {
+    /// Puts the two together.
+    #[must_use]
+    pub fn new(own: &NaclSecret, other: &NaclPublic) -> Self {
+        Self(SalsaBox::new(&other.0, &own.0))
+    }
+
+    /// See [`seal`].
+    #[must_use]
+    pub fn seal(&self, plain: &[u8]) -> String {
+        self.seal_with_nonce(plain, rand::random())
+    }
+
+    fn seal_with_nonce(&self, plain: &[u8], nonce: [u8; NONCE_LEN]) -> String {
+        let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&[0; TAG_LEN]);
+        sealed.extend_from_slice(plain);
+        let (head, body) = sealed.split_at_mut(OVERHEAD);
+        let tag = self
+            .0
+            .encrypt_in_place_detached(Nonce::from_slice(&nonce), &[], body)
+            // XSalsa20 takes 2^70 bytes; a slice in memory is always shorter.
+            .expect("a payload in memory is within the cipher's limit");
+        head[NONCE_LEN..].copy_from_slice(&tag);
+        STANDARD.encode(&sealed)
+    }
+
+    /// See [`open`].
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn open(&self, text: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut sealed = STANDARD.decode(text).map_err(|_| SealError::NotBase64)?;
+        if sealed.len() < OVERHEAD {
+            return Err(SealError::TooShort);
+        }
+        let (head, body) = sealed.split_at_mut(OVERHEAD);
+        let (nonce, tag) = head.split_at(NONCE_LEN);
+        self.0
+            .decrypt_in_place_detached(Nonce::from_slice(nonce), &[], body, Tag::from_slice(tag))
+            .map_err(|_| SealError::WrongKey)?;
+        sealed.drain(..OVERHEAD);
+        Ok(sealed)
+    }
+}
+
 /// Seals `plain` so that only the holder of `to` can read it, and can tell it came from the holder of `from`.
 #[must_use]
 pub fn seal(plain: &[u8], from: &NaclSecret, to: &NaclPublic) -> String {
-    seal_with_nonce(plain, from, to, rand::random())
+    Pair::new(from, to).seal(plain)
 }
 
 /// [`seal`] with a given nonce, for recorded vectors. A nonce used twice gives the payloads away.
@@ -143,17 +200,7 @@ pub fn seal_with_nonce(
     to: &NaclPublic,
     nonce: [u8; NONCE_LEN],
 ) -> String {
-    let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
-    sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(&[0; TAG_LEN]);
-    sealed.extend_from_slice(plain);
-    let (head, body) = sealed.split_at_mut(OVERHEAD);
-    let tag = SalsaBox::new(&to.0, &from.0)
-        .encrypt_in_place_detached(Nonce::from_slice(&nonce), &[], body)
-        // XSalsa20 takes 2^70 bytes; a slice in memory is always shorter.
-        .expect("a payload in memory is within the cipher's limit");
-    head[NONCE_LEN..].copy_from_slice(&tag);
-    STANDARD.encode(&sealed)
+    Pair::new(from, to).seal_with_nonce(plain, nonce)
 }
 
 /// Opens a sealed text that came from the holder of `from`.
@@ -163,17 +210,7 @@ pub fn seal_with_nonce(
 /// # Errors
 /// See [`SealError`].
 pub fn open(text: &[u8], from: &NaclPublic, own: &NaclSecret) -> Result<Vec<u8>, SealError> {
-    let mut sealed = STANDARD.decode(text).map_err(|_| SealError::NotBase64)?;
-    if sealed.len() < OVERHEAD {
-        return Err(SealError::TooShort);
-    }
-    let (head, body) = sealed.split_at_mut(OVERHEAD);
-    let (nonce, tag) = head.split_at(NONCE_LEN);
-    SalsaBox::new(&from.0, &own.0)
-        .decrypt_in_place_detached(Nonce::from_slice(nonce), &[], body, Tag::from_slice(tag))
-        .map_err(|_| SealError::WrongKey)?;
-    sealed.drain(..OVERHEAD);
-    Ok(sealed)
+    Pair::new(own, from).open(text)
 }
 
 /// Seals for peers and opens what they sealed (network.md 6). `None` means: not sealed, or not to be opened.

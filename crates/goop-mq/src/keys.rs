@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use goop_identity::PeerId;
-use goop_identity::seal::{self, NaclKeys, NaclPublic};
+use goop_identity::seal::{self, NaclKeys, NaclPublic, Pair};
 use serde::{Deserialize, Serialize};
 
 use crate::topic::Sealing;
@@ -20,6 +20,9 @@ pub const PEERS: usize = 10_000;
 /// How long a peer is trusted to remember our key. A Go peer forgets it when it restarts, acknowledges what it cannot open,
 /// and nobody notices; telling it again costs one small message.
 const TOLD_FOR: Duration = Duration::from_secs(60);
+
+/// Peers whose key stays put together with ours; with more, that begins anew.
+const PAIRS: usize = 256;
 
 /// What is known of one peer's key.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -114,6 +117,8 @@ pub enum OpenError {
 pub struct KeyBook {
     own: Option<NaclKeys>,
     peers: HashMap<PeerId, Known>,
+    /// Our key and a peer's pinned one (in base64), put together.
+    pairs: HashMap<PeerId, (String, Pair)>,
     learned: u64,
     /// Counts changes that are worth saving.
     changes: u64,
@@ -372,11 +377,27 @@ impl KeyBook {
         }
     }
 
+    /// Our key and the pinned one of a peer, put together.
+    fn pair(&mut self, peer: &PeerId) -> Option<&Pair> {
+        let key = self.key_of(peer)?;
+        if self.pairs.get(peer).is_none_or(|(with, _)| with != key) {
+            let pair = Pair::new(
+                &self.own.as_ref()?.secret,
+                &NaclPublic::from_base64(key).ok()?,
+            );
+            let key = key.to_owned();
+            if self.pairs.len() >= PAIRS {
+                self.pairs.clear();
+            }
+            self.pairs.insert(*peer, (key, pair));
+        }
+        self.pairs.get(peer).map(|(_, pair)| pair)
+    }
+
     /// Seals for a peer with the pinned key.
     #[must_use]
-    pub fn seal(&self, peer: &PeerId, plain: &[u8]) -> Option<String> {
-        let key = NaclPublic::from_base64(self.key_of(peer)?).ok()?;
-        Some(seal::seal(plain, &self.own.as_ref()?.secret, &key))
+    pub fn seal(&mut self, peer: &PeerId, plain: &[u8]) -> Option<String> {
+        Some(self.pair(peer)?.seal(plain))
     }
 
     /// Opens what came over the connection of a peer. `hint` is a key that others say is the peer's: when that opens it, the
@@ -391,15 +412,16 @@ impl KeyBook {
         hint: Option<&NaclPublic>,
         now: Instant,
     ) -> Result<(Vec<u8>, Learned), OpenError> {
-        let own = self.own.as_ref().ok_or(OpenError::NoKey)?;
-        let pinned = self
-            .key_of(&peer)
-            .and_then(|key| NaclPublic::from_base64(key).ok());
-        let tried = |key: &NaclPublic| seal::open(text.as_bytes(), key, &own.secret).ok();
-        let (plain, learned) = match (pinned.as_ref().and_then(tried), hint) {
+        let own = self.own.as_ref().ok_or(OpenError::NoKey)?.secret.clone();
+        let pinned = self.key_of(&peer).map(str::to_owned);
+        let opened = self
+            .pair(&peer)
+            .and_then(|pair| pair.open(text.as_bytes()).ok());
+        let (plain, learned) = match (opened, hint) {
             (Some(plain), _) => (plain, Learned::Same),
-            (None, Some(hint)) if pinned.as_ref() != Some(hint) => {
-                let plain = tried(hint).ok_or(OpenError::WrongKey)?;
+            (None, Some(hint)) if pinned.as_deref() != Some(&*hint.to_base64()) => {
+                let plain = seal::open(text.as_bytes(), hint, &own);
+                let plain = plain.map_err(|_| OpenError::WrongKey)?;
                 let learned = self.learn(peer, hint, true);
                 if learned == Learned::Offered || self.offered(&peer).is_some() {
                     return Err(OpenError::WrongKey);

@@ -7,7 +7,7 @@
 //! | [`topic`] | the catalogue of topics as types |
 //! | [`router`] | the typed border to those who own topics |
 //! | [`carry`] | one attempt to bring a message to a peer |
-//! | [`outbox`], [`receiver`] | what waits to be sent, what may come in, as values |
+//! | [`outbox`], [`receiver`], [`turns`] | what waits to be sent, what may come in, and whose turn it is, as values |
 //! | [`log`] | the events that pages follow |
 //! | [`chat`] | direct chat: what waits, what was written, scripts that answer |
 //! | [`keys`], [`words`] | whose key is whose, and how two people compare them |
@@ -26,6 +26,7 @@ mod sending;
 mod serve;
 mod shared;
 pub mod topic;
+pub mod turns;
 pub mod wire;
 pub mod words;
 

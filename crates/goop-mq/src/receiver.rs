@@ -1,20 +1,30 @@
-//! What may come in, as a value (mq.md 13: W5, W9): budgets of each peer, messages that were there before, and the order
-//! of each lane. Events and the time go in, decisions come out.
+//! What may come in, as a value (mq.md 13: W5, W9): how much of each peer, messages that were there before, and the order
+//! of each lane. Events and the time go in, decisions come out. Whose message is worked on next says [`crate::turns`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goop_identity::PeerId;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::wire::MsgId;
 
-/// Messages a peer may send at once, and then each second. A game sends 60 a second.
-pub const MESSAGES: (u32, u32) = (400, 200);
-/// Bytes a peer may send at once, and then each second: two of the largest messages, then a video call's worth.
-pub const BYTES: (u32, u32) = (16 * 1024 * 1024, 4 * 1024 * 1024);
-/// Ids that are remembered of a peer: more than its budget allows within the time a message may be repeated.
-pub const REMEMBERED: usize = 2_048;
+/// Messages of one peer at once, from their first byte to their acknowledgement: as many streams of a protocol as a Go peer
+/// takes. Whoever waits for acknowledgements before it sends more never meets it; a flood does, and is told at once.
+pub const AT_ONCE: usize = 64;
+/// Of them, messages above [`LARGE`] bytes that are read at the same time: two of the largest are a quarter of the room for
+/// everybody.
+pub const LARGE_AT_ONCE: usize = 2;
+/// A message of more bytes is large. Nothing people type is.
+pub const LARGE: usize = 64 * 1024;
+/// Messages of a peer that end on the disk (a line of a chat, a key): at once, and then each second. 200 lines may wait for
+/// somebody who comes back; nobody types 50 a second.
+pub const KEPT: (u32, u32) = (400, 50);
+/// Ids that are remembered of everybody. A message may be repeated within 5 s of its sender's time; that is what one peer
+/// at 20,000 a second sends in it. Whoever has most is forgotten first.
+pub const REMEMBERED: usize = 128 * 1024;
 /// Peers that are remembered; who was silent longest is forgotten first.
 pub const PEERS: usize = 1_024;
 /// Lanes that are remembered of a peer.
@@ -79,29 +89,27 @@ impl Bucket {
         there
     }
 
-    /// Takes `n` and says how long to wait until that is paid for.
-    fn take(&mut self, n: usize, (burst, rate): (u32, u32), now: Instant) -> Duration {
+    /// Takes one and says how long to wait until that is paid for.
+    fn take(&mut self, (burst, rate): (u32, u32), now: Instant) -> Duration {
         self.refill(burst, f64::from(rate), now);
-        #[allow(clippy::cast_precision_loss)]
-        let wanted = n as f64;
-        self.left -= wanted;
+        self.left -= 1.0;
         if self.left >= 0.0 {
             return Duration::ZERO;
         }
         Duration::from_secs_f64(-self.left / f64::from(rate))
     }
 
-    fn give_back(&mut self, n: usize) {
-        #[allow(clippy::cast_precision_loss)]
-        let n = n as f64;
-        self.left += n;
+    fn give_back(&mut self) {
+        self.left += 1.0;
     }
 }
 
 #[derive(Debug)]
 struct Peer {
-    messages: Bucket,
-    bytes: Bucket,
+    /// Messages that came and are not answered yet.
+    inside: usize,
+    kept: Bucket,
+    large: Arc<Semaphore>,
     order: VecDeque<Print>,
     known: HashSet<Print>,
     busy: HashSet<Print>,
@@ -114,8 +122,9 @@ struct Peer {
 impl Peer {
     fn new(now: Instant) -> Self {
         Self {
-            messages: Bucket::full(MESSAGES.0, now),
-            bytes: Bucket::full(BYTES.0, now),
+            inside: 0,
+            kept: Bucket::full(KEPT.0, now),
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
             order: VecDeque::new(),
             known: HashSet::new(),
             busy: HashSet::new(),
@@ -130,6 +139,8 @@ impl Peer {
 #[derive(Debug, Default)]
 pub struct Receiver {
     peers: HashMap<PeerId, Peer>,
+    /// Ids of all peers together.
+    ids: usize,
 }
 
 impl Receiver {
@@ -141,30 +152,47 @@ impl Receiver {
 
     fn peer(&mut self, id: PeerId, now: Instant) -> &mut Peer {
         if self.peers.len() >= PEERS && !self.peers.contains_key(&id) {
-            let idle = self.peers.iter().filter(|(_, peer)| peer.busy.is_empty());
+            let idle = self.peers.iter().filter(|(_, peer)| peer.inside == 0);
             let oldest = idle
                 .min_by_key(|(_, peer)| peer.active)
                 .map(|(peer, _)| *peer);
-            oldest.and_then(|peer| self.peers.remove(&peer));
+            let gone = oldest.and_then(|peer| self.peers.remove(&peer));
+            self.ids -= gone.map_or(0, |peer| peer.order.len());
         }
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         peer.active = peer.active.max(now);
         peer
     }
 
-    /// A peer wants to send a message: how long it is held back before it is read. [`Receiver::refuse`] takes it back.
-    pub fn arrive(&mut self, peer: PeerId, now: Instant) -> Duration {
-        self.peer(peer, now).messages.take(1, MESSAGES, now)
+    /// A peer wants to send a message. `false` when it has sent so many at once that this one is not even read; otherwise
+    /// [`Receiver::leave`] follows.
+    pub fn arrive(&mut self, peer: PeerId, now: Instant) -> bool {
+        let peer = self.peer(peer, now);
+        let fits = peer.inside < AT_ONCE;
+        peer.inside += usize::from(fits);
+        fits
     }
 
-    /// It was not read after all.
-    pub fn refuse(&mut self, peer: PeerId, now: Instant) {
-        self.peer(peer, now).messages.give_back(1);
+    /// A message was answered, or not.
+    pub fn leave(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.inside = peer.inside.saturating_sub(1);
+        }
     }
 
-    /// A peer is sending so many bytes more: how long it is held back before they are read.
-    pub fn bytes(&mut self, peer: PeerId, n: usize, now: Instant) -> Duration {
-        self.peer(peer, now).bytes.take(n, BYTES, now)
+    /// What large messages of a peer wait for.
+    pub fn large(&mut self, peer: PeerId, now: Instant) -> Arc<Semaphore> {
+        self.peer(peer, now).large.clone()
+    }
+
+    /// A message is to be kept: how long it is held back until then. [`Receiver::not_kept`] takes it back.
+    pub fn keep(&mut self, peer: PeerId, now: Instant) -> Duration {
+        self.peer(peer, now).kept.take(KEPT, now)
+    }
+
+    /// It was not kept after all.
+    pub fn not_kept(&mut self, peer: PeerId, now: Instant) {
+        self.peer(peer, now).kept.give_back();
     }
 
     /// A message was read and opened. `lane` is where its order counts.
@@ -217,13 +245,9 @@ impl Receiver {
         if !taken {
             return;
         }
-        if peer.known.insert(print) {
+        let new = peer.known.insert(print);
+        if new {
             peer.order.push_back(print);
-        }
-        if peer.order.len() > REMEMBERED
-            && let Some(oldest) = peer.order.pop_front()
-        {
-            peer.known.remove(&oldest);
         }
         if let Some(lane) = lane {
             if peer.lanes.len() >= LANES && !peer.lanes.contains_key(lane) {
@@ -234,6 +258,21 @@ impl Receiver {
                 }
             }
             peer.lanes.insert(lane.to_owned(), (seq, now));
+        }
+        self.ids += usize::from(new);
+        if self.ids > REMEMBERED {
+            self.forget();
+        }
+    }
+
+    /// Forgets the oldest id of the peer that has most.
+    fn forget(&mut self) {
+        let most = self.peers.values_mut().max_by_key(|peer| peer.order.len());
+        if let Some(peer) = most
+            && let Some(oldest) = peer.order.pop_front()
+        {
+            peer.known.remove(&oldest);
+            self.ids -= 1;
         }
     }
 

@@ -8,18 +8,19 @@ use goop_identity::PeerId;
 use goop_identity::seal::NaclPublic;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::identity::{KeyNotice, PeerIdentity};
 use crate::keys::{Learned, OpenError};
-use crate::receiver::Verdict;
+use crate::receiver::{LARGE, Verdict};
 use crate::router::{Received, Refused, Routed};
 use crate::shared::{KeyEvent, Shared};
 use crate::topic::{Hears, LocalTopic, PeerTopic, Sealing, TopicError};
+use crate::turns::Ticket;
 use crate::wire::{Ack, MAX_MESSAGE, Message, Payload, Room, WireError, read_object, write};
 
-/// How long a peer that sends too much is held back, unread, before its stream is reset: a Go sender waits 2 s.
+/// How long a message is held back before its stream is reset: a Go sender waits 2 s for its acknowledgement.
 const HOLD: Duration = Duration::from_millis(1_500);
 /// From the stream's first byte to the message's last (mq.md 1.4).
 const READ: Duration = Duration::from_secs(3);
@@ -60,27 +61,97 @@ pub enum ServeError {
     Refused(#[from] Refused),
 }
 
-/// Holds room for one message's bytes while it is read, and its sender to its budget.
+/// One of the messages of a peer that are here at once.
+struct Inside<'a> {
+    shared: &'a Shared,
+    peer: PeerId,
+}
+
+impl<'a> Inside<'a> {
+    fn new(shared: &'a Shared, peer: PeerId) -> Result<Self, ServeError> {
+        let now = Instant::now().into_std();
+        if !shared.receiver().arrive(peer, now) {
+            return Err(ServeError::TooMuch);
+        }
+        Ok(Self { shared, peer })
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.shared.receiver().leave(self.peer);
+    }
+}
+
+/// Holds room for one message's bytes while it is here, and its sender to a few large ones at a time.
 struct Reading<'a> {
     shared: &'a Shared,
     peer: PeerId,
     room: Arc<Semaphore>,
+    bytes: usize,
+    large: Option<OwnedSemaphorePermit>,
     held: Vec<OwnedSemaphorePermit>,
 }
 
 impl Room for Reading<'_> {
     async fn more(&mut self, bytes: usize) {
-        let wait = self
-            .shared
-            .receiver()
-            .bytes(self.peer, bytes, Instant::now().into_std());
-        if !wait.is_zero() {
-            sleep(wait).await;
+        self.bytes += bytes;
+        if self.bytes > LARGE && self.large.is_none() {
+            let large = self
+                .shared
+                .receiver()
+                .large(self.peer, Instant::now().into_std());
+            // The semaphores are never closed.
+            self.large = large.acquire_owned().await.ok();
         }
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
         if let Ok(permit) = self.room.clone().acquire_many_owned(units).await {
             self.held.push(permit);
+        }
+    }
+}
+
+/// The turn to be read and opened. It must not be held while something is waited for.
+struct Working<'a> {
+    shared: &'a Shared,
+    peer: PeerId,
+    ticket: Ticket,
+}
+
+impl<'a> Working<'a> {
+    async fn new(shared: &'a Shared, peer: PeerId, bytes: usize) -> Result<Self, ServeError> {
+        let (working, told) = {
+            let mut waiting = shared.turns();
+            let (ticket, begins) = waiting.turns.ask(peer, bytes);
+            let (tell, told) = oneshot::channel();
+            if !begins {
+                waiting.told.insert(ticket, tell);
+            }
+            (
+                Self {
+                    shared,
+                    peer,
+                    ticket,
+                },
+                (!begins).then_some(told),
+            )
+        };
+        if let Some(told) = told {
+            let turn = timeout(HOLD, told).await;
+            turn.ok().and_then(Result::ok).ok_or(ServeError::TooMuch)?;
+        }
+        Ok(working)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.turns();
+        waiting.told.remove(&self.ticket);
+        let next = waiting.turns.end(self.peer, self.ticket);
+        if let Some(tell) = next.and_then(|next| waiting.told.remove(&next)) {
+            // One that went away ends its own turn.
+            let _ = tell.send(());
         }
     }
 }
@@ -119,35 +190,34 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let hold = self.receiver().arrive(from, Instant::now().into_std());
-        if hold > HOLD {
-            self.receiver().refuse(from, Instant::now().into_std());
-            return Err(ServeError::TooMuch);
-        }
-        if !hold.is_zero() {
-            sleep(hold).await;
-        }
+        let _inside = Inside::new(self, from)?;
         let mut room = Reading {
             shared: self,
             peer: from,
             room: self.room.clone(),
+            bytes: 0,
+            large: None,
             held: Vec::new(),
         };
         let bytes = timeout(READ, read_object(stream, MAX_MESSAGE, &mut room))
             .await
             .map_err(|_| ServeError::TimedOut)??;
+        let working = Working::new(self, from, bytes.len()).await?;
         let mut message = Message::decode(&bytes)?;
         drop(bytes);
         match PeerTopic::parse(&message.topic) {
             Ok(topic) => {
                 let until = Instant::now() + TAKE;
-                let sealed = self.unseal(from, &topic, &mut message).await?;
+                let sealed = self.unseal(from, &topic, &mut message, working).await?;
+                let held = self.hold(from, &topic).await?;
+                let until = until + held;
                 timeout_at(until, self.take(from, relayed, sealed, topic, &message))
                     .await
                     .map_err(|_| ServeError::TimedOut)??;
             }
             // A Go peer lets its pages believe this; here it ends (mq.md W2 and 12.6).
             Err(TopicError::Local) => {
+                drop(working);
                 metrics::counter!("goop_mq_forged").increment(1);
                 tracing::debug!(peer = %from, topic = message.topic, "a peer sent a topic of our own; it was dropped");
             }
@@ -163,12 +233,30 @@ impl Shared {
         Ok(())
     }
 
+    /// Holds a message back that is to be kept when its sender has sent many of that kind. Gives how long.
+    async fn hold(&self, from: PeerId, topic: &PeerTopic) -> Result<Duration, ServeError> {
+        if !topic.entry().kept {
+            return Ok(Duration::ZERO);
+        }
+        let now = Instant::now().into_std();
+        let hold = self.receiver().keep(from, now);
+        if hold > HOLD {
+            self.receiver().not_kept(from, now);
+            return Err(ServeError::TooMuch);
+        }
+        if !hold.is_zero() {
+            sleep(hold).await;
+        }
+        Ok(hold)
+    }
+
     /// Opens a sealed payload in place, asking for the key if need be. Gives whether it was sealed.
     async fn unseal(
         &self,
         from: PeerId,
         topic: &PeerTopic,
         message: &mut Message,
+        working: Working<'_>,
     ) -> Result<bool, ServeError> {
         let Some(text) = message.payload.sealed() else {
             let usually_sealed = topic.entry().sealing == Sealing::WhenKnown;
@@ -179,6 +267,7 @@ impl Shared {
         };
         let mut changes = self.keys_changed.subscribe();
         let until = Instant::now() + KEY;
+        let mut working = Some(working);
         loop {
             let hint = (self.hints)(&from).and_then(|key| NaclPublic::from_base64(&key).ok());
             let now = Instant::now().into_std();
@@ -192,6 +281,8 @@ impl Shared {
                     return Ok(true);
                 }
                 Err(error) => {
+                    // Others go on while the key is waited for; it may be in one of their messages.
+                    drop(working.take());
                     // It may also be our key that is another one than the sender knows: it is told as often as it is asked.
                     if self.ask_identity(from) && error == OpenError::WrongKey {
                         self.post_identity(from);

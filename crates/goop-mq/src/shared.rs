@@ -1,6 +1,6 @@
 //! What the parts of the bus share, and one attempt to bring a message to a peer.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,13 +20,13 @@ use crate::receiver::Receiver;
 use crate::router::Router;
 use crate::serve::READING;
 use crate::topic::{LocalTopic, PeerTopic};
+use crate::turns::{Ticket, Turns};
 use crate::wire::{Message, MsgId, Payload};
 
 /// Ids of ours whose `mq.ack` may still come.
 const SENT: usize = 4_096;
 /// Identities a slow listener may fall behind.
 const IDENTITIES: usize = 256;
-/// Peers a broadcast is brought to at the same time.
 /// What happened to a key.
 #[derive(Debug, Clone)]
 pub(crate) enum KeyEvent {
@@ -67,6 +67,14 @@ impl Sent {
         self.known.remove(&(peer, id.clone()))
     }
 }
+
+/// Messages that wait for their turn, and how they hear of it.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) turns: Turns,
+    pub(crate) told: HashMap<Ticket, oneshot::Sender<()>>,
+}
+
 /// What all parts share. Each lock is held for a moment and never across an await.
 pub(crate) struct Shared {
     pub(crate) me: PeerId,
@@ -80,6 +88,7 @@ pub(crate) struct Shared {
     own: Own,
     keys: Mutex<KeyBook>,
     receiver: Mutex<Receiver>,
+    turns: Mutex<Waiting>,
     introductions: Mutex<Introductions>,
     sent: Mutex<Sent>,
     shown: Mutex<Sent>,
@@ -124,6 +133,7 @@ impl Shared {
             own: setup.own,
             keys: Mutex::new(setup.keys),
             receiver: Mutex::default(),
+            turns: Mutex::default(),
             introductions: Mutex::default(),
             sent: Mutex::default(),
             shown: Mutex::default(),
@@ -137,6 +147,9 @@ impl Shared {
     }
     pub(crate) fn receiver(&self) -> MutexGuard<'_, Receiver> {
         lock(&self.receiver)
+    }
+    pub(crate) fn turns(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.turns)
     }
     pub(crate) fn introductions(&self) -> MutexGuard<'_, Introductions> {
         lock(&self.introductions)

@@ -112,6 +112,8 @@ pub struct Entry {
     pub ordered: bool,
     /// Whether it is sealed.
     pub sealing: Sealing,
+    /// Whether taking it writes to the disk, so that a peer may send only so many ([`crate::receiver::KEPT`]).
+    pub kept: bool,
 }
 
 const fn entry(family: Family, hears: Hears, retry: Retry, seconds: u64) -> Entry {
@@ -123,6 +125,7 @@ const fn entry(family: Family, hears: Hears, retry: Retry, seconds: u64) -> Entr
         urgency: Urgency::Control,
         ordered: true,
         sealing: Sealing::WhenKnown,
+        kept: false,
     }
 }
 
@@ -139,6 +142,10 @@ impl Entry {
         self.sealing = Sealing::Open;
         self
     }
+    const fn kept(mut self) -> Self {
+        self.kept = true;
+        self
+    }
 }
 
 /// Every family of topics that peers send each other.
@@ -149,11 +156,15 @@ pub const CATALOGUE: [Entry; 13] = [
         .open(),
     entry(Family::IdentityResponse, Hears::Program, Retry::Once, 2)
         .unordered()
-        .open(),
+        .open()
+        .kept(),
     entry(Family::KeyNotice, Hears::Program, Retry::Once, 2)
         .unordered()
-        .open(),
-    entry(Family::Chat, Hears::Pages, Retry::UntilBack, 5).urgency(Urgency::Chatter),
+        .open()
+        .kept(),
+    entry(Family::Chat, Hears::Pages, Retry::UntilBack, 5)
+        .urgency(Urgency::Chatter)
+        .kept(),
     entry(Family::Broadcast, Hears::Pages, Retry::Once, 5).urgency(Urgency::Chatter),
     entry(Family::Room, Hears::Program, Retry::Once, 4),
     entry(Family::Invite, Hears::Program, Retry::Once, 5),

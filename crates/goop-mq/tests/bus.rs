@@ -5,26 +5,19 @@ mod support;
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use goop_identity::PeerId;
 use goop_identity::seal::NaclKeys;
 use goop_mq::keys::KeyBook;
 use goop_mq::log::{From, Next};
 use goop_mq::topic::{Filter, PeerTopic};
-use goop_mq::wire::{Ack, MAX_ACK, Message, MsgId, NoBudget, Payload, read_object};
+use goop_mq::wire::{Message, MsgId, Payload};
 use goop_mq::{DialError, Dialer, Mq, SendError, ServeError, Setup, Streams};
 use serde_json::{Value, json};
-use support::{Peer, World, wait_for};
+use support::{Peer, World, content, hand, introduce, pair, raw, topic, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-
-fn topic(text: &str) -> PeerTopic {
-    PeerTopic::parse(text).unwrap()
-}
-
-fn content(text: &str) -> Payload {
-    Payload::of(&json!({ "content": text })).unwrap()
-}
 
 /// What a page of a peer sees until nothing more comes for a second.
 async fn page(mq: &Mq, topics: &str) -> Vec<Value> {
@@ -37,27 +30,6 @@ async fn page(mq: &Mq, topics: &str) -> Vec<Value> {
         }
     }
     all
-}
-
-/// Gives bytes to a peer as if `from` had sent them, and reads the acknowledgement.
-async fn hand(mq: &Mq, from: PeerId, bytes: &[u8]) -> (Result<(), ServeError>, Option<Ack>) {
-    let (mut near, mut far) = duplex(1 << 16);
-    let write = async {
-        // A peer that refuses early stops reading.
-        let _ = near.write_all(bytes).await;
-        read_object(&mut near, MAX_ACK, &mut NoBudget).await.ok()
-    };
-    let serve = async {
-        let served = mq.serve(from, false, &mut far).await;
-        drop(far);
-        served
-    };
-    let (served, ack) = tokio::join!(serve, write);
-    (served, ack.and_then(|bytes| Ack::decode(&bytes).ok()))
-}
-
-fn raw(id: &str, topic: &str, payload: &str) -> Vec<u8> {
-    format!("{{\"type\":\"msg\",\"id\":\"{id}\",\"seq\":1,\"topic\":\"{topic}\",\"payload\":{payload}}}\n").into_bytes()
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,53 +261,115 @@ async fn large_and_slow_and_broken_messages() {
     assert_eq!(before.elapsed().as_secs(), 3);
 }
 
+/// Sends so many messages, so many of them at once and the next when one was answered; gives how many were acknowledged.
+async fn send_fast(mq: &Mq, from: PeerId, topic: &str, count: usize, at_once: usize) -> usize {
+    let sending = futures_util::stream::iter(0..count).map(|n| async move {
+        let message = raw(&format!("{topic}-{n}"), topic, r#"{"content":"line"}"#);
+        hand(mq, from, &message).await.1.is_some()
+    });
+    let answers: Vec<bool> = sending.buffer_unordered(at_once).collect().await;
+    answers.into_iter().filter(|taken| *taken).count()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_flood_is_held_back_and_then_refused_and_hurts_nobody_else() {
+async fn who_waits_for_answers_is_never_stopped() {
+    let world = World::new(6);
+    let bob = world.peer(None);
+    let before = Instant::now();
+    let taken = send_fast(&bob.mq, PeerId::random(), "x:fast", 10_000, 16).await;
+    assert_eq!((taken, before.elapsed()), (10_000, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_refused_and_hurts_nobody_else() {
     let world = World::new(6);
     let (bob, loud) = (world.peer(None), PeerId::random());
-    let flood: Vec<_> = (0..2_000)
-        .map(|n| {
+    // So many streams at once, on which nothing was written yet.
+    let mut streams: Vec<_> = (0..2_000)
+        .map(|_| {
+            let (near, mut far) = duplex(1 << 12);
             let mq = bob.mq.clone();
-            tokio::spawn(async move {
-                hand(&mq, loud, &raw(&format!("f-{n}"), "x:flood", "1"))
-                    .await
-                    .1
-                    .is_some()
-            })
+            let served = tokio::spawn(async move { mq.serve(loud, false, &mut far).await });
+            (near, served)
         })
         .collect();
-    let quiet = hand(&bob.mq, PeerId::random(), &raw("q", "x:quiet", "2")).await;
-    assert!(quiet.1.is_some());
-    let mut acknowledged = 0;
-    for message in flood {
-        acknowledged += usize::from(message.await.unwrap());
-    }
-    // The burst, and what a second and a half pays for.
-    assert!((400..=720).contains(&acknowledged), "{acknowledged}");
-    let events = page(&bob.mq, "").await;
-    assert_eq!(
-        events
-            .iter()
-            .filter(|event| event["msg"]["topic"] == "x:quiet")
-            .count(),
-        1
-    );
-}
-
-fn pair(world: &World) -> (Peer, Peer) {
-    (
-        world.peer(Some(NaclKeys::generate())),
-        world.peer(Some(NaclKeys::generate())),
-    )
-}
-
-async fn introduce(one: &Peer, other: &Peer) {
-    one.mq.ask_identity(other.id);
-    wait_for("keys", || {
-        one.mq.keys(|keys| keys.key_of(&other.id).is_some())
-            && other.mq.keys(|keys| keys.key_of(&one.id).is_some())
+    wait_for("all but so many are refused", || {
+        streams.retain(|(_, served)| !served.is_finished());
+        streams.len() <= goop_mq::receiver::AT_ONCE
     })
     .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(streams.iter().all(|(_, served)| !served.is_finished()));
+    assert_eq!(streams.len(), goop_mq::receiver::AT_ONCE);
+    let quiet = hand(&bob.mq, PeerId::random(), &raw("q", "x:quiet", "2")).await;
+    assert!(quiet.1.is_some());
+    let refused = hand(&bob.mq, loud, &raw("f", "x:flood", "1")).await;
+    assert!(matches!(refused, (Err(ServeError::TooMuch), None)));
+    // What was let in is taken, and then there is room again.
+    for (n, (mut near, served)) in streams.into_iter().enumerate() {
+        let message = raw(&format!("f-{n}"), "x:flood", "1");
+        near.write_all(&message).await.unwrap();
+        served.await.unwrap().unwrap();
+    }
+    let taken = hand(&bob.mq, loud, &raw("f", "x:flood", "1")).await;
+    assert!(taken.1.is_some());
+    let events = page(&bob.mq, "").await;
+    let of = |topic: &str| {
+        let all = events.iter();
+        all.filter(|event| event["msg"]["topic"] == topic).count()
+    };
+    assert_eq!((of("x:quiet"), of("x:flood")), (1, 65));
+}
+
+/// A peer may send many lines of a chat, and then only so many a second: they are written to the disk.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_held_back_and_other_topics_are_not() {
+    let world = World::new(6);
+    let (bob, loud) = (world.peer(None), PeerId::random());
+    let (burst, rate) = goop_mq::receiver::KEPT;
+    let before = Instant::now();
+    let taken = send_fast(&bob.mq, loud, "chat", burst as usize, 16).await;
+    assert_eq!((taken, before.elapsed()), (burst as usize, Duration::ZERO));
+    // One at a time it goes on at that rate; nothing is refused.
+    let taken = send_fast(&bob.mq, loud, "chat", 3 * rate as usize, 1).await;
+    assert_eq!(taken, 3 * rate as usize);
+    assert_eq!(before.elapsed().as_secs_f64().round() as u64, 3);
+    let waited = before.elapsed();
+    assert_eq!(send_fast(&bob.mq, loud, "x:other", 100, 16).await, 100);
+    assert_eq!(before.elapsed(), waited);
+}
+
+/// A few large messages at a time; small ones of the same peer pass them, and so do all of others.
+#[tokio::test(start_paused = true)]
+async fn large_messages_that_come_slowly_take_no_room_from_others() {
+    let world = World::new(6);
+    let (bob, slow) = (world.peer(None), PeerId::random());
+    let mut streams = Vec::new();
+    for n in 0..goop_mq::receiver::AT_ONCE - 1 {
+        let (mut near, mut far) = duplex(1 << 23);
+        let whole = raw(
+            &format!("l-{n}"),
+            "x:large",
+            &format!("\"{}\"", "x".repeat(4 << 20)),
+        );
+        near.write_all(&whole[..whole.len() - 10]).await.unwrap();
+        let mq = bob.mq.clone();
+        let served = tokio::spawn(async move { mq.serve(slow, false, &mut far).await });
+        streams.push((near, served));
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for from in [slow, PeerId::random()] {
+        let large = format!(
+            "\"{}\"",
+            "y".repeat(if from == slow { 100 } else { 4 << 20 })
+        );
+        let (_, ack) = hand(&bob.mq, from, &raw("other", "x:other", &large)).await;
+        assert!(ack.is_some());
+    }
+    for (near, served) in streams {
+        assert!(matches!(served.await.unwrap(), Err(ServeError::TimedOut)));
+        drop(near);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -551,4 +585,42 @@ async fn a_broadcast_reaches_everybody_who_is_there() {
             "chat.broadcast"
         );
     }
+}
+
+/// Nobody is there, and it takes a while to find that out.
+#[derive(Clone, Default)]
+struct Counting(std::sync::Arc<std::sync::Mutex<(usize, usize)>>);
+
+impl Dialer for Counting {
+    type Stream = DuplexStream;
+    async fn open(&self, _: PeerId, _: &'static str) -> Result<DuplexStream, DialError> {
+        {
+            let mut counted = self.0.lock().unwrap();
+            counted.0 += 1;
+            counted.1 = counted.1.max(counted.0);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.0.lock().unwrap().0 -= 1;
+        Err(DialError::Unreachable("nobody answers".into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_is_brought_to_some_at_a_time() {
+    let (mq, task) = Mq::new(Setup {
+        me: PeerId::random(),
+        own: std::sync::Arc::new(Default::default),
+        keys: KeyBook::new(None),
+        hints: std::sync::Arc::new(|_| None),
+        router: goop_mq::router::Router::new(),
+    });
+    let (dialer, leave) = (Counting::default(), CancellationToken::new());
+    tokio::spawn(task.run(Streams(dialer.clone()), leave.clone()));
+    let to = (0..200).map(|_| PeerId::random()).collect();
+    let report = mq
+        .broadcast(to, &PeerTopic::Broadcast, &content("all"))
+        .await;
+    assert_eq!((report.delivered.len(), report.failed.len()), (0, 200));
+    assert_eq!(dialer.0.lock().unwrap().1, 16);
+    leave.cancel();
 }

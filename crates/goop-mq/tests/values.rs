@@ -169,12 +169,15 @@ fn a_message_is_taken_once() {
     assert_eq!(begin(&mut receiver, peer, 1), Verdict::Known);
     // Ids belong to their sender.
     assert_eq!(begin(&mut receiver, other, 1), Verdict::New);
+    receiver.end(other, &id(1), None, 0, true, now);
     for n in 2..REMEMBERED + 10 {
         assert_eq!(begin(&mut receiver, peer, n), Verdict::New);
         receiver.end(peer, &id(n), None, 0, true, now);
     }
     assert_eq!(begin(&mut receiver, peer, REMEMBERED + 9), Verdict::Known);
     assert_eq!(begin(&mut receiver, peer, 1), Verdict::New);
+    // Whoever sends much makes only its own ids be forgotten.
+    assert_eq!(begin(&mut receiver, other, 1), Verdict::Known);
 }
 
 #[test]
@@ -208,33 +211,54 @@ fn a_lane_is_taken_one_by_one_and_latecomers_are_not() {
 }
 
 #[test]
-fn a_flood_waits_and_others_do_not() {
+fn so_many_at_once_and_so_many_to_keep() {
     let (mut receiver, loud, quiet) = (Receiver::new(), PeerId::random(), PeerId::random());
     let now = Instant::now();
-    let (burst, rate) = receiver::MESSAGES;
-    for _ in 0..burst {
-        assert_eq!(receiver.arrive(loud, now), Duration::ZERO);
+    for _ in 0..receiver::AT_ONCE {
+        assert!(receiver.arrive(loud, now));
     }
-    let hold = receiver.arrive(loud, now);
+    for _ in 0..100_000 {
+        assert!(!receiver.arrive(loud, now));
+    }
+    assert!(receiver.arrive(quiet, now));
+    receiver.leave(loud);
+    assert!(receiver.arrive(loud, now) && !receiver.arrive(loud, now));
+    // What ends on the disk has a measure in time.
+    let (burst, rate) = receiver::KEPT;
+    for _ in 0..burst {
+        assert_eq!(receiver.keep(loud, now), Duration::ZERO);
+    }
+    let hold = receiver.keep(loud, now);
     assert!(
         hold > Duration::ZERO && hold <= SECOND / rate * 2,
         "{hold:?}"
     );
-    assert_eq!(receiver.arrive(quiet, now), Duration::ZERO);
+    assert_eq!(receiver.keep(quiet, now), Duration::ZERO);
     for _ in 0..10_000 {
-        receiver.arrive(loud, now);
-        receiver.refuse(loud, now);
+        receiver.keep(loud, now);
+        receiver.not_kept(loud, now);
     }
-    assert!(
-        receiver.arrive(loud, now + SECOND).is_zero(),
-        "what was refused is not counted"
-    );
-    assert_eq!(receiver.bytes(quiet, 16 << 20, now), Duration::ZERO);
-    assert!(receiver.bytes(quiet, 4 << 20, now) >= SECOND / 2);
+    let later = now + SECOND;
+    assert_eq!(receiver.keep(loud, later), Duration::ZERO);
+    // A clock that goes back gives nothing and takes nothing.
+    assert_eq!(receiver.keep(loud, now), Duration::ZERO);
     for _ in 0..PEERS * 2 {
         receiver.arrive(PeerId::random(), now);
     }
-    assert_eq!(receiver.len(), PEERS);
+    assert!(receiver.len() >= PEERS, "who is busy is not forgotten");
+    let mut receiver = Receiver::new();
+    for _ in 0..PEERS * 10 {
+        let peer = PeerId::random();
+        assert!(receiver.arrive(peer, now));
+        assert_eq!(receiver.begin(peer, &id(1), None, 0, now), Verdict::New);
+        receiver.end(peer, &id(1), None, 0, true, now);
+        receiver.leave(peer);
+    }
+    assert_eq!(
+        receiver.len(),
+        PEERS,
+        "ten thousand peers with one message each"
+    );
 }
 
 #[test]

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use goop_identity::seal::{self, NaclKeys};
+use goop_mq::log::{EventLog, From, Next};
+use goop_mq::topic::{Filter, LocalTopic};
 use goop_mq::wire::{
-    Ack, MAX_ACK, MAX_MESSAGE, Message, NoBudget, Payload, WireError, read_object,
+    Ack, MAX_ACK, MAX_MESSAGE, Message, MsgId, NoBudget, Payload, WireError, read_object,
 };
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 fn records() -> Vec<Value> {
     include_str!("../../../fixtures/wire/streams/mq.jsonl")
@@ -220,4 +223,119 @@ async fn objects_end_at_their_brace() {
         read(b"[1]".to_vec()).await,
         Err(WireError::Malformed(_))
     ));
+}
+
+/// The events that a Go peer's pages got, from what ours would have been told.
+#[test]
+fn recorded_events() {
+    #[derive(serde::Deserialize)]
+    struct Data<'a> {
+        from: Option<String>,
+        msg_id: Option<String>,
+        #[serde(borrow)]
+        msg: Option<Msg<'a>>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Msg<'a> {
+        r#type: String,
+        id: String,
+        seq: i64,
+        topic: String,
+        #[serde(borrow)]
+        payload: &'a RawValue,
+    }
+    let peer = |text: &str| goop_identity::label::parse_peer_id(text).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (mut of_peers, mut own, mut shown, mut odd) = (0, 0, 0, 0);
+    for line in include_str!("../../../fixtures/wire/viewer/sse.jsonl").lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        if record["path"] != "/api/mq/events" || record["event"] != "message" {
+            continue;
+        }
+        let frame = record["frame"].as_str().unwrap();
+        let data = frame.strip_prefix("event: message\ndata: ").unwrap();
+        let data = data.strip_suffix("\n\n").unwrap();
+        let read: Data<'_> = serde_json::from_str(data).unwrap();
+        let log = EventLog::default();
+        let mut page = log.listen(From::Now, Filter::parse("*"));
+        let is_own = read.from.is_none();
+        match (read.msg, read.from, read.msg_id) {
+            // What the made-up client sent is refused here, see `refused`.
+            (Some(msg), _, _) if msg.r#type != "msg" || msg.topic.is_empty() => {
+                odd += 1;
+                continue;
+            }
+            (Some(msg), Some(from), _) => {
+                let message = Message {
+                    id: MsgId::parse(&msg.id).unwrap(),
+                    seq: msg.seq,
+                    topic: msg.topic,
+                    payload: Payload::parse(msg.payload.get().to_owned()).unwrap(),
+                };
+                log.deliver(peer(&from), &message);
+                of_peers += 1;
+            }
+            (Some(msg), None, _) => {
+                let topic = local(&msg.topic).unwrap_or_else(|| panic!("{}", msg.topic));
+                assert_eq!(topic.to_string(), msg.topic);
+                log.publish(&topic, &msg.payload);
+                own += 1;
+            }
+            (None, _, Some(id)) => {
+                log.delivered(MsgId::parse(&id).unwrap());
+                shown += 1;
+            }
+            _ => panic!("{data}"),
+        }
+        let Next::Events(events) = runtime.block_on(page.next()) else {
+            panic!("an event")
+        };
+        // What this peer itself says has an id and a number of its own.
+        let same = |text: &str| {
+            let rest = text
+                .split_once("\"topic\":")
+                .map(|(_, rest)| rest.to_owned());
+            rest.filter(|_| is_own).unwrap_or_else(|| text.to_owned())
+        };
+        // `<text>` is where the recorder left words out.
+        let data = goop_identity::config::escape_like_go(data);
+        assert_eq!(same(&events[0].data()), same(&data));
+    }
+    assert!(
+        of_peers > 60 && own > 100 && shown == 3 && odd <= 6,
+        "{of_peers}, {own}, {shown}, {odd}"
+    );
+}
+
+/// What a peer says to its own pages, by the topic's text.
+fn local(topic: &str) -> Option<LocalTopic> {
+    let text = |text: &str| Box::<str>::from(text);
+    Some(match topic {
+        "peer:announce" => LocalTopic::PeerAnnounce,
+        "peer:gone" => LocalTopic::PeerGone,
+        "relay:status" => LocalTopic::RelayStatus,
+        "log:mq" => LocalTopic::LogMq,
+        "log:call" => LocalTopic::LogCall,
+        "group.invite" => LocalTopic::Invite,
+        _ => {
+            if let Some(group) = topic.strip_prefix("listen:") {
+                let group = text(group.strip_suffix(":state")?);
+                LocalTopic::Listen { group }
+            } else if let Some(channel) = topic.strip_prefix("call:") {
+                let channel = text(channel);
+                LocalTopic::Call { channel }
+            } else if let Some(rest) = topic.strip_prefix("group:") {
+                let (group, kind) = rest.split_once(':')?;
+                let (group, kind) = (text(group), text(kind));
+                LocalTopic::Group { group, kind }
+            } else {
+                let (group, kind) = topic.strip_prefix("chat.room:")?.rsplit_once(':')?;
+                let (group, kind) = (text(group), text(kind));
+                LocalTopic::Room { group, kind }
+            }
+        }
+    })
 }

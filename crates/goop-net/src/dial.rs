@@ -288,19 +288,27 @@ impl DialPlan {
     }
 
     /// Our network changed: who could not be reached before may be now, so pauses end, for the nearest
-    /// [`MAX_DIALLING`] peers at a time and not in step with everybody else who lost the same network.
+    /// [`MAX_DIALLING`] peers at a time and not in step with everybody else who lost the same network. Dials under way
+    /// began on the old network; whoever they were for is due again, and what becomes of them is not to be told here.
     pub fn moved(&mut self, now: Instant) {
-        let paused: Vec<PeerId> = self.due.iter().map(|(_, peer)| *peer).collect();
-        for peer in paused {
+        let paused = self.due.iter().map(|(_, peer)| *peer);
+        let dialling = self.peers.iter().filter_map(|(peer, plan)| {
+            let under_way = plan.state == State::Dialling;
+            under_way.then_some(*peer)
+        });
+        let peers: Vec<PeerId> = paused.chain(dialling).collect();
+        for peer in peers {
             let soon = now + MOVED.mul_f64(self.rng.random_range(0.5..1.0));
             let Some(plan) = self.peers.get_mut(&peer) else {
                 continue;
             };
             plan.failures = plan.failures.min(FAILURES_KEPT);
-            if let State::Idle { not_before } = plan.state {
-                let not_before = not_before.min(soon);
-                self.enter(&peer, State::Idle { not_before });
-            }
+            let not_before = match plan.state {
+                State::Idle { not_before } => not_before.min(soon),
+                State::Dialling => soon,
+                State::Connected => continue,
+            };
+            self.enter(&peer, State::Idle { not_before });
         }
     }
 

@@ -156,6 +156,10 @@ pub(crate) struct Host {
     fallback: Fallback,
     /// Dials through relays that are under way.
     circuit_dials: HashMap<ConnectionId, PeerId>,
+    /// The newest dial of each peer at its own addresses, while it is under way.
+    direct_dials: HashMap<PeerId, ConnectionId>,
+    /// The newest dial of the relay for the plan, while it is under way.
+    relay_dial: Option<ConnectionId>,
     /// Relays of others, which are left when nothing runs through them.
     foreign_relays: HashMap<PeerId, Instant>,
     punching: Punching,
@@ -284,6 +288,8 @@ impl Host {
             relay_info,
             fallback: Fallback::new(),
             circuit_dials: HashMap::new(),
+            direct_dials: HashMap::new(),
+            relay_dial: None,
             foreign_relays: HashMap::new(),
             punching: Punching::new(now),
             observed: Observed::default(),

@@ -5,19 +5,19 @@
 //! loop's business ([`Command::Connect`]).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, StreamProtocol};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::PeerId;
 use crate::content;
 use crate::host::Command;
-use crate::stream::{Stream, Ticket};
+use crate::stream::{Lifeline, Stream, Ticket};
 
 /// Dialling, securing and negotiating together. A page waits for it, so it ends before a person does.
 pub(crate) const OPEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -66,8 +66,7 @@ pub(crate) struct Link {
     /// We dialled.
     pub(crate) outbound: bool,
     pub(crate) since: Instant,
-    /// Streams of routed protocols, both directions.
-    pub(crate) live: Arc<AtomicUsize>,
+    pub(crate) lifeline: Lifeline,
     requests: mpsc::Sender<OpenRequest>,
     slots: Arc<Semaphore>,
 }
@@ -76,7 +75,13 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct LinkEnd {
     pub(crate) requests: mpsc::Receiver<OpenRequest>,
-    pub(crate) live: Arc<AtomicUsize>,
+    pub(crate) lifeline: Lifeline,
+}
+
+impl Drop for LinkEnd {
+    fn drop(&mut self) {
+        self.lifeline.gone.cancel();
+    }
 }
 
 impl Link {
@@ -87,10 +92,10 @@ impl Link {
         outbound: bool,
     ) -> (Self, LinkEnd) {
         let (requests, inbox) = mpsc::channel(REQUESTS);
-        let live = Arc::new(AtomicUsize::new(0));
+        let lifeline = Lifeline::default();
         let end = LinkEnd {
             requests: inbox,
-            live: live.clone(),
+            lifeline: lifeline.clone(),
         };
         let slots = Arc::new(Semaphore::new(OUTBOUND_STREAMS));
         (
@@ -100,7 +105,7 @@ impl Link {
                 relayed,
                 outbound,
                 since: Instant::now(),
-                live,
+                lifeline,
                 requests,
                 slots,
             },
@@ -110,7 +115,7 @@ impl Link {
 
     /// Streams that are open on it.
     pub(crate) fn streams(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.lifeline.live.load(Ordering::Relaxed)
     }
 
     /// Whether the other side still answers. Agreeing on a protocol takes it, whatever it says to ours.
@@ -138,7 +143,7 @@ impl Link {
             metrics::counter!("goop_net_streams_opened").increment(1);
             (
                 protocol,
-                Stream::opened(stream, Ticket::new(self.live.clone(), Some(slot))),
+                Stream::opened(stream, Ticket::new(self.lifeline.clone(), Some(slot))),
             )
         }))
     }
@@ -156,6 +161,8 @@ struct Connected {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     peers: RwLock<HashMap<PeerId, Connected>>,
+    /// A connection ended.
+    removed: Notify,
 }
 
 impl Links {
@@ -181,6 +188,20 @@ impl Links {
         connected.links.retain(|link| link.id != id);
         if connected.links.is_empty() {
             peers.remove(peer);
+        }
+        drop(peers);
+        self.removed.notify_waiters();
+    }
+
+    /// Waits while all connections of a peer are about to end: none of them is of use, and the event loop, which takes the
+    /// peer for connected, makes no other.
+    async fn without_ending(&self, peer: &PeerId) {
+        loop {
+            let removed = self.removed.notified();
+            if self.best(peer).is_some() || !self.is_connected(peer) {
+                return;
+            }
+            removed.await;
         }
     }
 
@@ -365,8 +386,11 @@ impl Opener {
         }
         let protocols: Arc<[StreamProtocol]> = protocols.into();
         for _ in 0..ATTEMPTS {
-            let Some(link) = self.links.best(&peer) else {
+            self.links.without_ending(&peer).await;
+            if self.links.best(&peer).is_none() {
                 self.connect(peer).await?;
+            }
+            let Some(link) = self.links.best(&peer) else {
                 continue;
             };
             if let Some(answer) = link.open(protocols.clone()).await {

@@ -248,6 +248,15 @@ impl RelayPlan {
         self.connected.as_ref()
     }
 
+    /// Where the relay is connected to us, or was until a moment ago: who needs it waits for a short gap to close (the
+    /// recovery grace), as those do who were told the way through it.
+    #[must_use]
+    pub fn reached_at(&self) -> Option<&Multiaddr> {
+        let grace = !self.circuits.is_empty();
+        let was = self.info.as_ref().filter(|_| grace);
+        self.connected.as_ref().or_else(|| was?.addrs.first())
+    }
+
     /// Whether others can reach us through the relay, as far as we know.
     #[must_use]
     pub fn has_circuit(&self) -> bool {
@@ -404,6 +413,8 @@ impl RelayPlan {
     pub fn verify(&mut self, now: Instant) {
         match self.phase {
             Phase::Held { .. } => self.ask(now),
+            // A dial that is under way began on the old network.
+            Phase::Dialling { .. } => self.begin(now),
             _ => self.nudge(now),
         }
     }

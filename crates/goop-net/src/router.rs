@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::PeerId;
-use crate::stream::{Stream, Ticket};
+use crate::stream::{Lifeline, Stream, Ticket};
 
 /// How long closing a stream may take once its handler let go of it: what is buffered has to leave.
 const FINISH_WAIT: Duration = Duration::from_secs(10);
@@ -212,14 +211,14 @@ impl Serving {
         load
     }
 
-    /// Takes a negotiated stream. Never waits; `live` counts it for its connection.
+    /// Takes a negotiated stream. Never waits; `lifeline` is its connection's.
     pub(crate) fn accept(
         &self,
         caller: Caller,
         load: &PeerLoad,
         protocol: &StreamProtocol,
         stream: libp2p::Stream,
-        live: Arc<AtomicUsize>,
+        lifeline: Lifeline,
     ) {
         let Some(index) = self.protocols.iter().position(|known| known == protocol) else {
             return;
@@ -239,7 +238,7 @@ impl Serving {
         let protocol = protocol.clone();
         self.tasks.spawn(async move {
             let (_of_peer, _of_all) = (of_peer, of_all);
-            let served = AssertUnwindSafe(route.serve(caller, &turns, stream, live)).catch_unwind();
+            let served = AssertUnwindSafe(route.serve(caller, &turns, stream, lifeline)).catch_unwind();
             if let Some(Err(_)) = stop.run_until_cancelled(served).await {
                 metrics::counter!("goop_net_handler_panics").increment(1);
                 tracing::error!(peer = %caller.peer, %protocol, "a protocol handler panicked; its stream was reset");
@@ -261,7 +260,7 @@ impl Route {
         caller: Caller,
         of_peer: &Semaphore,
         stream: libp2p::Stream,
-        live: Arc<AtomicUsize>,
+        lifeline: Lifeline,
     ) {
         let turn = async { (of_peer.acquire().await, self.turns.acquire().await) };
         let Ok((Ok(_own), Ok(_total))) = timeout(self.limits.wait, turn).await else {
@@ -269,7 +268,7 @@ impl Route {
             tracing::debug!(peer = %caller.peer, "a stream waited too long for its turn and was reset");
             return;
         };
-        let (stream, back) = Stream::served(stream, Ticket::new(live, None));
+        let (stream, back) = Stream::served(stream, Ticket::new(lifeline, None));
         self.handler.serve(caller, stream).await;
         // The handler may have moved the stream to where it lives on; its turn lasts as long.
         if let Ok(mut raw) = back.await {

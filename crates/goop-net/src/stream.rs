@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Most bytes that one read takes.
 const READ: usize = 256 * 1024;
@@ -37,26 +38,64 @@ pub struct Stream {
     raw: Option<Raw>,
     /// Where a served stream goes to be closed.
     home: Option<oneshot::Sender<Raw>>,
-    _ticket: Ticket,
+    reading: Waiting,
+    writing: Waiting,
+    ticket: Ticket,
+}
+
+/// What a connection and its streams know of each other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lifeline {
+    /// Streams of routed protocols, both directions.
+    pub(crate) live: Arc<AtomicUsize>,
+    /// The connection is over.
+    pub(crate) gone: CancellationToken,
 }
 
 /// Counts a stream while it lives, and holds its place in the limits.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    live: Arc<AtomicUsize>,
+    lifeline: Lifeline,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Ticket {
-    pub(crate) fn new(live: Arc<AtomicUsize>, slot: Option<OwnedSemaphorePermit>) -> Self {
-        live.fetch_add(1, Ordering::Relaxed);
-        Self { live, _slot: slot }
+    pub(crate) fn new(lifeline: Lifeline, slot: Option<OwnedSemaphorePermit>) -> Self {
+        lifeline.live.fetch_add(1, Ordering::Relaxed);
+        Self {
+            lifeline,
+            _slot: slot,
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.lifeline.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits for the end of the connection while there is nothing to read, or no room to write: yamux wakes nobody when its
+/// connection is closed from this side, and who waited for an answer would wait for as long as patience lasts.
+#[derive(Debug, Default)]
+struct Waiting(Option<Pin<Box<WaitForCancellationFutureOwned>>>);
+
+impl Waiting {
+    /// What came, or the end of the connection.
+    fn or_gone<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        gone: &CancellationToken,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            return polled;
+        }
+        let end = self
+            .0
+            .get_or_insert_with(|| Box::pin(gone.clone().cancelled_owned()));
+        ready!(end.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
 
@@ -66,7 +105,9 @@ impl Stream {
         Self {
             raw: Some(stream.compat()),
             home: None,
-            _ticket: ticket,
+            reading: Waiting::default(),
+            writing: Waiting::default(),
+            ticket,
         }
     }
 
@@ -77,7 +118,9 @@ impl Stream {
             Self {
                 raw: Some(stream.compat()),
                 home: Some(home),
-                _ticket: ticket,
+                reading: Waiting::default(),
+                writing: Waiting::default(),
+                ticket,
             },
             back,
         )
@@ -94,6 +137,15 @@ impl Stream {
     /// Ends the stream at once; over TCP the other side sees an error, not an end.
     pub fn reset(mut self) {
         self.home = None;
+    }
+
+    fn written<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let gone = &self.ticket.lifeline.gone;
+        self.writing.or_gone(polled, gone, cx)
     }
 
     fn raw(&mut self) -> io::Result<Pin<&mut Raw>> {
@@ -127,7 +179,10 @@ impl AsyncRead for Stream {
         let room = buf.remaining().min(READ);
         let space = buf.initialize_unfilled_to(room);
         let raw = self.raw()?.get_mut().get_mut();
-        let read = ready!(futures::AsyncRead::poll_read(Pin::new(raw), cx, space))?;
+        let polled = futures::AsyncRead::poll_read(Pin::new(raw), cx, space);
+        let this = &mut *self;
+        let gone = &this.ticket.lifeline.gone;
+        let read = ready!(this.reading.or_gone(polled, gone, cx))?;
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -139,7 +194,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.raw()?.poll_write(cx, buf)
+        let polled = self.raw()?.poll_write(cx, buf);
+        self.written(polled, cx)
     }
 
     /// Each write becomes a frame of its own: pieces that fit together are one, a large piece is not copied.
@@ -154,12 +210,14 @@ impl AsyncWrite for Stream {
         };
         let total = first.len() + pieces.clone().map(|piece| piece.len()).sum::<usize>();
         if total == first.len() || total > JOINED {
-            return self.raw()?.poll_write(cx, first);
+            let polled = self.raw()?.poll_write(cx, first);
+            return self.written(polled, cx);
         }
         let mut joined = Vec::with_capacity(total);
         joined.extend_from_slice(first);
         pieces.for_each(|piece| joined.extend_from_slice(piece));
-        self.raw()?.poll_write(cx, &joined)
+        let polled = self.raw()?.poll_write(cx, &joined);
+        self.written(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -167,10 +225,12 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.raw()?.poll_flush(cx)
+        let polled = self.raw()?.poll_flush(cx);
+        self.written(polled, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.raw()?.poll_shutdown(cx)
+        let polled = self.raw()?.poll_shutdown(cx);
+        self.written(polled, cx)
     }
 }

@@ -196,6 +196,12 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
+    /// The connection is being closed from this side.
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
+        self.end.lifeline.gone.cancel();
+        Poll::Ready(None)
+    }
+
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
         match event {}
     }
@@ -214,7 +220,7 @@ impl ConnectionHandler for Handler {
                     &self.load,
                     &protocol,
                     stream,
-                    self.end.live.clone(),
+                    self.end.lifeline.clone(),
                 );
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

@@ -270,3 +270,20 @@ fn another_network_of_ours_ends_every_pause() {
     let pause = bench.plan.next_wake().unwrap() - bench.now;
     assert!(pause > 2 * SECOND, "{pause:?}");
 }
+
+/// A router says nothing when the way is gone, so a dial on the old network takes as long as it may.
+#[test]
+fn a_dial_on_a_network_that_we_left_is_begun_anew() {
+    let (mut bench, peer) = Bench::new();
+    bench.learn(peer, 1);
+    assert_eq!(bench.next().1, peer);
+    bench.plan.moved(bench.now);
+    assert!(!bench.plan.is_dialling(&peer));
+    let (pause, again) = bench.next();
+    assert_eq!(again, peer);
+    assert!(pause <= SECOND, "{pause:?}");
+    // A connection stays.
+    bench.plan.connected(&peer, None);
+    bench.plan.moved(bench.now);
+    assert_eq!(bench.plan.next_wake(), None);
+}

@@ -5,7 +5,7 @@
 mod support;
 
 use goop_net::{Net, PeerId, RouteLimits, Router, Transports};
-use support::{Cable, ECHO, ask_echo, echo, eventually, over, start, stop, tcp_port};
+use support::{Cable, ECHO, ask_echo, echo, eventually, over, start, stop, tcp_port, within};
 
 /// Where a peer is connected.
 fn connected_at(net: &Net, peer: PeerId) -> Option<String> {
@@ -45,4 +45,57 @@ async fn dead_connections_are_found_out_when_the_network_changes_and_living_ones
     ask_echo(&a, living, b"after").await;
     assert_eq!(connected_at(&a, living), before[1]);
     stop([a].into_iter().chain(others)).await;
+}
+
+/// Nobody waits for a dial of the old network until it has taken all the time it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_that_went_nowhere_is_begun_anew_when_the_network_changes() {
+    let echoing = Router::new().route(ECHO, RouteLimits::default(), echo);
+    let a = start(over(Transports::TcpNoise), Router::new(), "A").await;
+    let b = start(over(Transports::TcpNoise), echoing, "B").await;
+    // Takes connections and says nothing, as a way that is gone does.
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = hole.local_addr().unwrap().port();
+    let nowhere = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    a.add_known_addrs(b.local_peer_id(), vec![nowhere]).await;
+    let (mut swallowed, _) = within("a dial", hole.accept()).await.unwrap();
+    support::introduce(&a, &b).await;
+    a.network_changed().await;
+    ask_echo(&a, b.local_peer_id(), b"after").await;
+    // The old dial would have been given up by now, had it been waited for.
+    let mut sent = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut swallowed, &mut sent);
+    let still_open = tokio::time::timeout(std::time::Duration::ZERO, closed).await;
+    assert!(still_open.is_err(), "the old dial was waited for");
+    stop([a, b]).await;
+}
+
+/// Who waits for an answer on a connection that turns out to be dead learns it at once, not when patience ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_a_dead_connection_end_with_it() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let echoing = Router::new().route(ECHO, RouteLimits::default(), echo);
+    let a = start(over(Transports::TcpNoise), Router::new(), "A").await;
+    let b = start(over(Transports::TcpNoise), echoing, "B").await;
+    let addrs = b.listen_addrs();
+    let tcp = addrs.iter().find(|addr| tcp_port(addr).is_some()).unwrap();
+    let cable = Cable::to(tcp).await;
+    a.add_known_addrs(b.local_peer_id(), vec![cable.addr.clone()])
+        .await;
+    let (_, mut stream) = a.open(b.local_peer_id(), &[ECHO]).await.unwrap();
+    stream.write_all(b"before").await.unwrap();
+    let mut answer = [0; 6];
+    within("an echo", stream.read_exact(&mut answer))
+        .await
+        .unwrap();
+    cable.cut();
+    stream.write_all(b"after").await.unwrap();
+    // A task of its own, which nothing wakes but the stream itself.
+    let waiting = tokio::spawn(async move { stream.read(&mut answer).await });
+    a.network_changed().await;
+    eventually("an end", || waiting.is_finished()).await;
+    assert!(!waiting.await.unwrap().is_ok_and(|read| read > 0));
+    // It learns it, too, and need not be waited for.
+    b.network_changed().await;
+    stop([a, b]).await;
 }

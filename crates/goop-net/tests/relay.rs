@@ -8,13 +8,15 @@ mod relay_server;
 mod support;
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use goop_identity::Keypair;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
-use goop_net::{Net, RelayState, RouteLimits, Router, Transports};
+use goop_net::{Multiaddr, Net, RelayState, RouteLimits, Router, Transports};
 use relay_server::{Knows, RelayServer};
-use support::{ECHO, ask_echo, echo, eventually, over, start, stop, within};
+use support::{Cable, ECHO, ask_echo, echo, eventually, over, start, stop, tcp_port, within};
+use tokio::net::{TcpListener, TcpStream};
 
 fn echoing() -> Router {
     Router::new().route(ECHO, RouteLimits::default(), echo)
@@ -195,6 +197,104 @@ async fn a_relay_that_comes_back_finds_us_again() {
     ask_echo(&a, b.local_peer_id(), b"again").await;
     drop(relay);
     stop([a, b]).await;
+}
+
+/// Who moved comes back through the relay; what it left behind there looks alive, and whoever waits for an answer on it
+/// learns at once that none will come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_that_somebody_left_behind_ends_with_what_waits_on_it() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let relay = relay(Knows::Nothing).await;
+    let a = start(over(Transports::Quic), echoing(), "A").await;
+    let b = start(over(Transports::TcpNoise), echoing(), "B").await;
+    let cable = Cable::to(&relay.addrs[0]).await;
+    let mut info = relay.info();
+    info.addrs = vec![cable.addr.clone()];
+    a.set_relay(Some(relay.info())).await;
+    b.set_relay(Some(info)).await;
+    reserved(&a).await;
+    reserved(&b).await;
+    for (here, there) in [(&a, &b), (&b, &a)] {
+        let record = PresenceMessage::new(PresenceKind::Online, there.local_peer_id(), 1);
+        here.heard_from_rendezvous(record).await;
+    }
+    let (_, mut stream) = a.open(b.local_peer_id(), &[ECHO]).await.unwrap();
+    stream.write_all(b"before").await.unwrap();
+    let mut answer = [0; 6];
+    within("an echo", stream.read_exact(&mut answer))
+        .await
+        .unwrap();
+    cable.cut();
+    stream.write_all(b"after").await.unwrap();
+    // A task of its own, which nothing wakes but the stream itself.
+    let waiting = tokio::spawn(async move { stream.read(&mut answer).await });
+    b.set_relay(Some(relay.info())).await;
+    b.network_changed().await;
+    ask_echo(&b, a.local_peer_id(), b"from elsewhere").await;
+    eventually("an end", || waiting.is_finished()).await;
+    assert!(!waiting.await.unwrap().is_ok_and(|read| read > 0));
+    ask_echo(&a, b.local_peer_id(), b"to elsewhere").await;
+    stop([a, b]).await;
+}
+
+/// A relay that is reached over QUIC is also looked at over TCP, and where TCP is swallowed that takes its time. The
+/// relay itself is not waited for as long: it was, behind a firewall, for as long as the look took.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_nobody_answers_does_not_keep_us_from_the_relay() {
+    let relay = relay(Knows::Nothing).await;
+    let (hole, swallowed) = swallowing().await;
+    let a = start(over(Transports::All), echoing(), "A").await;
+    let b = start(over(Transports::TcpNoise), Router::new(), "B").await;
+    let mut info = relay.info();
+    info.addrs.retain(|addr| tcp_port(addr).is_none());
+    info.addrs.push(hole);
+    a.set_relay(Some(info)).await;
+    reserved(&a).await;
+    b.set_relay(Some(relay.info())).await;
+    reserved(&b).await;
+    swallowed.lock().unwrap().clear();
+    let record = PresenceMessage::new(PresenceKind::Online, a.local_peer_id(), 1);
+    b.heard_from_rendezvous(record).await;
+    ask_echo(&b, a.local_peer_id(), b"first").await;
+    eventually("a look", || !swallowed.lock().unwrap().is_empty()).await;
+    let before = relay.seen(a.local_peer_id());
+    relay.close(before.last().unwrap().id);
+    let again = || relay.seen(a.local_peer_id()).len() > before.len();
+    eventually("another connection", again).await;
+    reserved(&a).await;
+    assert!(
+        swallowed.lock().unwrap().iter().all(is_open),
+        "the look was over before"
+    );
+    stop([a, b]).await;
+}
+
+/// A TCP address where connections are taken and nothing is ever said.
+async fn swallowing() -> (Multiaddr, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let swallowed = Arc::new(Mutex::new(Vec::new()));
+    let keeps = swallowed.clone();
+    // Ends with the test's runtime.
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            keeps.lock().unwrap().push(stream);
+        }
+    });
+    let addr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    (addr, swallowed)
+}
+
+/// Whether the other side did not close it.
+fn is_open(stream: &TcpStream) -> bool {
+    let mut buffer = [0; 1_024];
+    loop {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -418,6 +418,14 @@ fn another_network_makes_the_reservation_be_looked_at() {
 }
 
 #[test]
+fn a_dial_on_a_network_that_we_left_is_begun_anew() {
+    let mut bench = Bench::new(info(&[HOME]));
+    bench.dials();
+    bench.plan.verify(bench.now);
+    bench.dials();
+}
+
+#[test]
 fn the_same_relay_elsewhere_keeps_its_reservation_and_another_one_does_not() {
     let first = info(&[HOME]);
     let mut bench = Bench::new(first.clone());

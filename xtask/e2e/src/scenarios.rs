@@ -6,6 +6,8 @@ mod data;
 mod database;
 mod doctor;
 mod exposure;
+mod flood;
+mod full_chat;
 mod keeping;
 mod lan;
 mod messages;
@@ -80,6 +82,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             bad_input::damaged,
         ),
         scenario("a full disk loses nothing", Kind::Lan, bad_input::full_disk),
+        scenario(
+            "a full disk under a conversation loses nothing",
+            Kind::Lan,
+            full_chat::full_chat,
+        ),
         scenario(
             "a full disk in the middle of a save or an import changes nothing",
             Kind::Lan,
@@ -214,6 +221,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a rendezvous server behind Caddy",
             Kind::Net,
             proxied::caddy,
+        ),
+        scenario(
+            "a hundred thousand connections of one address leave server and relay to others",
+            Kind::Net,
+            flood::one_address,
         ),
         scenario(
             "the doctor says what stands between",

@@ -1,7 +1,7 @@
 //! Peers in memory, and streams between them that lose, delay, double and cut.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use goop_identity::seal::NaclKeys;
 use goop_mq::identity::PeerIdentity;
 use goop_mq::keys::KeyBook;
 use goop_mq::router::{Received, Refused, Router};
-use goop_mq::topic::Family;
-use goop_mq::{DialError, Dialer, Mq, Setup, Streams, router};
+use goop_mq::topic::{Family, PeerTopic};
+use goop_mq::wire::{Ack, MAX_ACK, NoBudget, Payload, read_object};
+use goop_mq::{DialError, Dialer, Mq, ServeError, Setup, Streams, router};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,8 @@ pub(crate) struct Faults {
 pub(crate) struct World {
     peers: Arc<Mutex<HashMap<PeerId, Mq>>>,
     pub(crate) faults: Arc<Mutex<Faults>>,
+    /// Those who reach only each other, and are reached by nobody else.
+    pub(crate) apart: Arc<Mutex<HashSet<PeerId>>>,
     rng: Arc<Mutex<StdRng>>,
     pub(crate) leave: CancellationToken,
 }
@@ -69,6 +72,7 @@ impl World {
         Self {
             peers: Arc::default(),
             faults: Arc::default(),
+            apart: Arc::default(),
             rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
             leave: CancellationToken::new(),
         }
@@ -159,7 +163,11 @@ impl Dialer for Wire {
         });
         tokio::time::sleep(there / 2).await;
         let known = self.world.peers.lock().unwrap().contains_key(&peer);
-        if fails || !known {
+        let parted = {
+            let apart = self.world.apart.lock().unwrap();
+            apart.contains(&self.from) != apart.contains(&peer)
+        };
+        if fails || !known || parted {
             return Err(DialError::Unreachable("nobody answers".into()));
         }
         let (near, middle) = duplex(1 << 16);
@@ -235,4 +243,53 @@ pub(crate) async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     {
         panic!("never: {what}");
     }
+}
+
+pub(crate) fn topic(text: &str) -> PeerTopic {
+    PeerTopic::parse(text).unwrap()
+}
+
+pub(crate) fn content(text: &str) -> Payload {
+    Payload::of(&json!({ "content": text })).unwrap()
+}
+
+/// Gives bytes to a peer as if `from` had sent them, and reads the acknowledgement.
+pub(crate) async fn hand(
+    mq: &Mq,
+    from: PeerId,
+    bytes: &[u8],
+) -> (Result<(), ServeError>, Option<Ack>) {
+    let (mut near, mut far) = duplex(1 << 16);
+    let write = async {
+        // A peer that refuses early stops reading.
+        let _ = near.write_all(bytes).await;
+        read_object(&mut near, MAX_ACK, &mut NoBudget).await.ok()
+    };
+    let serve = async {
+        let served = mq.serve(from, false, &mut far).await;
+        drop(far);
+        served
+    };
+    let (served, ack) = tokio::join!(serve, write);
+    (served, ack.and_then(|bytes| Ack::decode(&bytes).ok()))
+}
+
+pub(crate) fn raw(id: &str, topic: &str, payload: &str) -> Vec<u8> {
+    format!("{{\"type\":\"msg\",\"id\":\"{id}\",\"seq\":1,\"topic\":\"{topic}\",\"payload\":{payload}}}\n").into_bytes()
+}
+
+pub(crate) fn pair(world: &World) -> (Peer, Peer) {
+    (
+        world.peer(Some(NaclKeys::generate())),
+        world.peer(Some(NaclKeys::generate())),
+    )
+}
+
+pub(crate) async fn introduce(one: &Peer, other: &Peer) {
+    one.mq.ask_identity(other.id);
+    wait_for("keys", || {
+        one.mq.keys(|keys| keys.key_of(&other.id).is_some())
+            && other.mq.keys(|keys| keys.key_of(&one.id).is_some())
+    })
+    .await;
 }

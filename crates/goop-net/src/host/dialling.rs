@@ -78,8 +78,32 @@ impl Host {
             .allocate_new_port()
             .build();
         metrics::counter!("goop_net_dials").increment(1);
+        self.direct_dials.insert(peer, opts.connection_id());
         if let Err(error) = self.swarm.dial(opts) {
+            self.direct_dials.remove(&peer);
             self.dial_failed(peer, &error);
+        }
+    }
+
+    /// A direct connection came up, by this dial or another way.
+    pub(super) fn direct_dialled(&mut self, peer: &PeerId, connection: ConnectionId) {
+        if self.direct_dials.get(peer) == Some(&connection) {
+            self.direct_dials.remove(peer);
+        }
+    }
+
+    /// Dials under way may be of no use any more: they began on a network that we left, and routers say nothing. They are
+    /// begun anew; what becomes of the old ones counts only if it is a connection.
+    pub(super) fn dial_anew(&mut self, now: Instant) {
+        self.direct_dials.clear();
+        self.relay_dial = None;
+        self.looking = None;
+        self.dials.moved(now);
+        let wanted: Vec<PeerId> = self.waiting.keys().copied().collect();
+        for peer in wanted {
+            if !self.relay.is_relay(&peer) && self.dials.take(&peer, now) {
+                self.dial(peer);
+            }
         }
     }
 
@@ -105,14 +129,14 @@ impl Host {
     /// Whether the peer may be reached through a relay: one it told, or ours, where everybody else of the same
     /// rendezvous is too.
     fn has_way_through_relay(&self, peer: &PeerId) -> bool {
-        !self.fallback.circuits(peer).is_empty() || self.relay.connected_at().is_some()
+        !self.fallback.circuits(peer).is_empty() || self.relay.reached_at().is_some()
     }
 
     /// Dials through relays, beside a direct dial that may be under way.
     pub(super) fn dial_through_relay(&mut self, peer: PeerId) {
         let now = Instant::now();
         let mut circuits = self.fallback.circuits(&peer).to_vec();
-        if let (Some(info), Some(addr)) = (self.relay.info(), self.relay.connected_at()) {
+        if let (Some(info), Some(addr)) = (self.relay.info(), self.relay.reached_at()) {
             let ours = Circuit {
                 relay_addr: addr.clone(),
                 relay: info.peer,
@@ -164,12 +188,19 @@ impl Host {
         } else if self.punch_failed(connection) {
             tracing::debug!(%peer, %error, "no hole");
         } else if self.relay.is_relay(&peer) {
+            if !self.relay_dialled(connection) {
+                tracing::debug!(%error, "an old dial of the relay ended");
+                return;
+            }
             let now = Instant::now();
             self.answer_waiting(&peer, &Err(OpenError::Unreachable(in_words(error))));
             self.relay.dial_failed(in_words(error), now);
             self.settle_relay(now);
-        } else {
+        } else if self.direct_dials.get(&peer) == Some(&connection) {
+            self.direct_dialled(&peer, connection);
             self.dial_failed(peer, error);
+        } else {
+            tracing::debug!(%peer, %error, "an old dial ended");
         }
     }
 }

@@ -78,15 +78,20 @@ impl Host {
             self.circuit_dials.remove(&connection);
             self.fallback.connected(peer, now);
             self.dials.set_relayed(&peer, true);
+            if !endpoint.is_dialer() {
+                self.called_anew(&peer);
+            }
             self.look_over_tcp();
             if self.links.is_direct(&peer) {
                 self.watch_circuits(peer);
             }
         } else if self.relay.is_relay(&peer) {
+            self.relay_dialled(connection);
             self.relay
                 .connected(address::without_peer(addr.clone()), now);
             self.settle_relay(now);
         } else {
+            self.direct_dialled(&peer, connection);
             self.dials.connected(&peer, dialled);
             self.fallback.direct_connected(&peer);
             self.direct_is_there(peer, connection);

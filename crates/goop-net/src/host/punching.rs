@@ -98,6 +98,19 @@ impl Host {
         }
     }
 
+    /// Somebody came through a relay anew, maybe from another network: what was given up is tried once more. Its last
+    /// circuit need not be known to be dead yet.
+    pub(super) fn called_anew(&mut self, peer: &PeerId) {
+        if self
+            .punching
+            .begun
+            .get(peer)
+            .is_some_and(|tries| *tries >= TRIES)
+        {
+            self.punching.begun.remove(peer);
+        }
+    }
+
     fn agree(&mut self, peer: PeerId, link: Link) {
         let candidates = self.candidates.subscribe();
         self.punching.agreeing.spawn(async move {
@@ -325,7 +338,7 @@ mod tests {
         assert!(!is_better(&tcp, std::slice::from_ref(&quic)));
         assert!(!is_better(&tcp, std::slice::from_ref(&tcp)));
         assert!(!is_better(&quic, &[tcp.clone(), quic.clone()]));
-        tcp.live.store(1, Ordering::Relaxed);
+        tcp.lifeline.live.store(1, Ordering::Relaxed);
         assert!(!is_better(&quic, &[tcp]));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use libp2p::Multiaddr;
-use libp2p::swarm::DialError;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use tokio::task::JoinError;
 
@@ -23,6 +23,9 @@ impl Host {
         let now = Instant::now();
         self.relay.set(info, now);
         let relay = self.relay.info().map(|info| info.peer);
+        if relay != *self.relay_peer.borrow() {
+            self.relay_dial = None;
+        }
         if let Some(relay) = relay {
             self.foreign_relays.remove(&relay);
             self.mapping.want(now);
@@ -86,16 +89,28 @@ impl Host {
     }
 
     fn dial_relay(&mut self, relay: PeerId, addrs: Vec<Multiaddr>, now: Instant) {
+        // The dial of an earlier try is still under way and may yet succeed.
+        if self.relay_dial.is_some() {
+            return;
+        }
         // From the port we listen on, so that the relay sees the mapping that others need.
         let opts = DialOpts::peer_id(relay)
-            .condition(PeerCondition::NotDialing)
+            // A look over TCP, or a dial on a network that we left, is no reason to wait.
+            .condition(PeerCondition::Always)
             .addresses(addrs)
             .build();
+        let connection = opts.connection_id();
         match self.swarm.dial(opts) {
-            // The dial of an earlier try is still under way and may yet succeed.
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Ok(()) => self.relay_dial = Some(connection),
             Err(error) => self.relay.dial_failed(in_words(&error), now),
         }
+    }
+
+    /// A dial of the relay ended. Answers whether it was the plan's newest.
+    pub(super) fn relay_dialled(&mut self, connection: ConnectionId) -> bool {
+        self.relay_dial
+            .take_if(|dial| *dial == connection)
+            .is_some()
     }
 
     pub(super) fn on_reserve_task(&mut self, answered: Result<Answer, JoinError>) {

@@ -187,6 +187,56 @@ async fn a_site_hears_its_own_peer_only_and_groups_have_their_old_form() {
     alice.end().await;
 }
 
+/// What a Go peer's templates got of groups, from what ours is told of them.
+#[tokio::test]
+async fn recorded_group_events_come_as_they_were() {
+    let alice = alice().await;
+    let mut stream = TcpStream::connect(("127.0.0.1", alice.port)).await.unwrap();
+    let head = format!(
+        "GET /api/groups/events HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{}\r\n\r\n",
+        alice.port,
+        alice.owner()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_until(
+        &mut stream,
+        "event: connected\ndata: {\"status\":\"ok\"}\n\n",
+    )
+    .await;
+    let mut checked = 0;
+    for line in std::fs::read_to_string(fixtures().join("wire/viewer/sse.jsonl"))
+        .unwrap()
+        .lines()
+    {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let kind = record["event"].as_str().unwrap_or_default();
+        if record["path"] != "/api/groups/events" || matches!(kind, "" | "connected") {
+            continue;
+        }
+        let frame = record["frame"].as_str().unwrap();
+        let data = frame
+            .strip_prefix(&format!("event: {kind}\ndata: "))
+            .unwrap()
+            .trim_end();
+        let told: Box<serde_json::value::RawValue> = serde_json::from_str(data).unwrap();
+        let group: Value = serde_json::from_str(data).unwrap();
+        let topic = LocalTopic::Group {
+            group: group["group"].as_str().unwrap().into(),
+            kind: kind.into(),
+        };
+        alice.mq.log().publish(&topic, &told);
+        let seen = read_until(&mut stream, "}\n\n").await;
+        assert!(seen.contains(&format!("event: {kind}\n")), "{kind}: {seen}");
+        assert!(
+            seen.contains(&format!("\ndata: {data}\n\n")),
+            "{data}\n{seen}"
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, 26);
+    alice.end().await;
+}
+
 #[tokio::test]
 async fn keys_are_compared_and_only_the_key_that_was_looked_at_counts() {
     let alice = alice().await;

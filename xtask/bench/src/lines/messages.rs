@@ -91,14 +91,19 @@ impl Kept {
     }
 
     fn send(&mut self, to: &str, text: &str) -> Result<()> {
-        let message = json!({ "peer_id": to, "topic": "x:bench", "payload": { "content": text } });
+        self.send_on(to, "x:bench", text)
+    }
+
+    fn send_on(&mut self, to: &str, topic: &str, text: &str) -> Result<()> {
+        let message = json!({ "peer_id": to, "topic": topic, "payload": { "content": text } });
         let (status, said) = self.post("/api/mq/send", &message)?;
         ensure!(status == 200, "not sent: {status} {said}");
         Ok(())
     }
 }
 
-/// Sends for as long as a round counts, and gives how long each took.
+/// Sends for as long as a round counts, and gives how long each took. Each connection has a topic of its own: within one,
+/// messages keep their order and go one at a time.
 fn send_on(bench: &Bench, here: &Peer<'_>, to: &str, connections: usize) -> Result<Rate> {
     let run = Duration::from_millis(bench.effort.run);
     let warm = Duration::from_millis(bench.effort.warm);
@@ -111,13 +116,14 @@ fn send_on(bench: &Bench, here: &Peer<'_>, to: &str, connections: usize) -> Resu
     let all = std::thread::scope(|scope| {
         let sending: Vec<_> = kept
             .into_iter()
-            .map(|mut kept| {
-                let text = &text;
+            .enumerate()
+            .map(|(number, mut kept)| {
+                let (text, topic) = (&text, format!("x:bench-{number}"));
                 scope.spawn(move || -> Result<Vec<Duration>> {
                     let mut took = Vec::new();
                     while Instant::now() < until {
                         let asked = Instant::now();
-                        kept.send(to, text)?;
+                        kept.send_on(to, &topic, text)?;
                         if asked >= from {
                             took.push(asked.elapsed());
                         }
@@ -247,7 +253,7 @@ pub(super) fn sending(bench: &Bench) -> Result<Vec<Row>> {
             per_second,
             Some(place(|one, other| one >= other, |floor| &floor.1)),
             Goal::OfFloor(RATE),
-            "HTTP to the own peer included",
+            "16 topics, each in order; HTTP to the own peer included",
         ),
         row(
             "on the neighbour's event stream after the acknowledgement",

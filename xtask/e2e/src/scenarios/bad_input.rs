@@ -236,7 +236,7 @@ pub(super) fn full_disk_and_site(lab: &Lab) -> Result<()> {
 }
 
 /// Writes until the disk is full.
-fn fill(dir: &Path) -> Result<()> {
+pub(super) fn fill(dir: &Path) -> Result<()> {
     use std::io::Write;
     let mut filler = fs::File::create(dir.join("filler"))?;
     loop {
