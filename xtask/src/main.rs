@@ -62,7 +62,7 @@ struct Test {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "e2e")]
 struct E2e {
-    /// only scenarios with changing networks
+    /// only scenarios with changing networks; without a filter also every pair of NAT kinds, with its table (minutes)
     #[argh(switch)]
     net: bool,
     /// only scenarios with a browser

@@ -100,6 +100,55 @@ fn a_plain_client_is_served_until_the_end() {
     assert!(status.success(), "{status}");
 }
 
+/// Runs the program on a folder with these settings, which must end it; what it says.
+fn refusal(presence: &Value) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/relay.key"), b"damaged").unwrap();
+    let config = json!({ "presence": presence });
+    std::fs::write(folder.path().join("goop.json"), config.to_string()).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_goop-rendezvous"))
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let deadline = Instant::now() + SOON;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= deadline {
+            child.kill().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    let key = std::fs::read(folder.path().join("data/relay.key")).unwrap();
+    assert_eq!(key, b"damaged");
+    said
+}
+
+#[test]
+fn a_busy_port_and_a_damaged_key_are_said_and_nothing_is_replaced() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port();
+    let said = refusal(&json!({ "rendezvous_port": port }));
+    assert!(
+        said.contains(&port.to_string()) && said.contains("rendezvous_port"),
+        "{said}"
+    );
+    let ports = json!({
+        "rendezvous_host": true, "rendezvous_port": free_port(), "relay_port": free_port(),
+    });
+    let said = refusal(&ports);
+    assert!(said.contains("relay.key"), "{said}");
+}
+
 #[cfg(unix)]
 fn terminate(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);

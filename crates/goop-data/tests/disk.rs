@@ -396,6 +396,65 @@ async fn two_processes_write_to_one_file() {
     assert_eq!(count, json!({"count": 2 * ROWS}));
 }
 
+/// Another program that does not let go of the file: the change is refused after a while, and the next one is as good as ever.
+#[tokio::test]
+async fn another_process_holds_the_file() {
+    let folder = prepared().await;
+    let data = open(folder.path()).await;
+    let mut other = Tool::open(folder.path(), Access::Write).await.unwrap();
+    other.run("BEGIN IMMEDIATE", &mut |_| {}).await.unwrap();
+    let error = Step::Add("a", 1).take(&data).await.unwrap_err();
+    assert_eq!(error.to_string(), "database is locked (5) (SQLITE_BUSY)");
+    // Whoever only reads does not wait.
+    assert_eq!(content(&data).await, Content::default());
+    other.run("COMMIT", &mut |_| {}).await.unwrap();
+    Step::Add("b", 1).take(&data).await.unwrap();
+    assert_eq!(content(&data).await.rows.len(), 1);
+    data.database().close().await;
+}
+
+/// A page goes bad while everything runs: questions that need it say so, all others go on, and the next start saves the rest.
+#[tokio::test]
+async fn a_page_goes_bad_while_everything_runs() {
+    const PAGE: usize = 4096;
+    let folder = prepared().await;
+    let data = open(folder.path()).await;
+    for step in [Step::Many("m", 2_000), Step::Make("other")] {
+        step.take(&data).await.unwrap();
+    }
+    data.database().close().await;
+    let data = open(folder.path()).await;
+    let path = folder.path().join(FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let bad = bytes.len() / PAGE / 2;
+    bytes[bad * PAGE..(bad + 1) * PAGE].fill(0xaa);
+    std::fs::write(&path, &bytes).unwrap();
+    let all = data.find(&owner(), &Find::all("rows")).await;
+    let all = match all {
+        Ok(answer) => answer.whole().await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = all.unwrap_err().to_string();
+    assert!(error.contains("malformed"), "{error}");
+    let row = object(json!({"a": "x"}));
+    data.insert(&owner(), "other", row).await.unwrap();
+    let count = data.count(&owner(), &Find::all("other")).await.unwrap();
+    assert_eq!(count, json!({"count": 1}));
+    data.database().close().await;
+    let again = open(folder.path()).await;
+    let Health::Salvaged(report) = again.database().health().clone() else {
+        panic!("{:?}", again.database().health());
+    };
+    let (_, rows, _) = report
+        .broken
+        .iter()
+        .find(|(name, ..)| name == "rows")
+        .unwrap();
+    assert!((1_900..2_000).contains(rows), "{report}");
+    assert!(report.whole.contains(&("other".to_owned(), 1)), "{report}");
+    again.database().close().await;
+}
+
 /// A file that a later version wrote is left as it is, and the message says what to do.
 #[tokio::test]
 async fn a_file_of_a_later_version_is_left_alone() {

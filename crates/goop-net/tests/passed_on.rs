@@ -131,6 +131,12 @@ async fn a_hint_says_where_to_dial_and_makes_nobody_known() {
     a.heard_from_rendezvous(hint).await;
     eventually("a connection", || a.is_connected(&b.local_peer_id())).await;
     assert_eq!(a.peer(&b.local_peer_id()), None);
+    // What it says of itself may come after the hint; it is there and reached at once.
+    a.heard_from_rendezvous(of(&b, PresenceKind::Online)).await;
+    row(&a, b.local_peer_id(), "listed and reached", |row| {
+        row.reachable && row.offline_since.is_none()
+    })
+    .await;
     stop([a, b]).await;
 }
 

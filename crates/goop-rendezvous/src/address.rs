@@ -15,9 +15,7 @@ const MAX_HOPS: usize = 16;
 /// that is not a trusted proxy itself. This machine is trusted, as is everything in `trusted`.
 #[must_use]
 pub fn client(socket: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| {
-        address.is_loopback() || trusted.iter().any(|network| network.contains(&address))
-    };
+    let is_trusted = |address: IpAddr| is_trusted(address, trusted);
     let socket = socket.to_canonical();
     if !is_trusted(socket) {
         return socket;
@@ -32,6 +30,12 @@ pub fn client(socket: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr 
         }
     }
     last
+}
+
+/// Whether an address is a proxy's whose word counts: this machine's, or one in `trusted`.
+#[must_use]
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    address.is_loopback() || trusted.iter().any(|network| network.contains(&address))
 }
 
 /// The addresses a request passed, nearest first.

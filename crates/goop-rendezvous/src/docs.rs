@@ -24,6 +24,10 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
             "protocol",
             include_str!("../../../docs/protocols/rendezvous.md"),
         ),
+        (
+            "executor",
+            include_str!("../../../docs/protocols/executor.md"),
+        ),
         ("limits", include_str!("../../../docs/limits.md")),
     ];
     sources
@@ -36,8 +40,11 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The contract of executors as an OpenAPI document (rendezvous.md 15).
+pub(crate) const EXECUTOR_API: &str = include_str!("../../../docs/protocols/executor-api.yaml");
+
 /// Pages of the Go server that have no page of their own here; their addresses may be written down somewhere.
-const MOVED: [&str; 11] = [
+const MOVED: [&str; 10] = [
     "quickstart",
     "connecting",
     "configuration",
@@ -47,7 +54,6 @@ const MOVED: [&str; 11] = [
     "advanced",
     "faq",
     "api",
-    "executor",
     "sdk",
 ];
 

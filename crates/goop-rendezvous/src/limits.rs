@@ -24,6 +24,9 @@ pub const MAX_STREAMS_PER_ADDRESS: usize = 10;
 pub const MAX_SOCKETS: usize = 20_000;
 /// Sockets of one address (rendezvous.md 6.1).
 pub const MAX_SOCKETS_PER_ADDRESS: usize = 100;
+/// Connections of one address, whatever they are for: its sockets, its streams, and as many requests. This machine and
+/// trusted proxies bring everybody's and are not counted.
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 256;
 /// The span the numbers are for.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Addresses and peers that are counted. One takes about 80 bytes; when there are more, strangers wait.
@@ -54,6 +57,8 @@ pub enum Open {
     Stream,
     /// A WebSocket.
     Socket,
+    /// A connection, for anything.
+    Connection,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +152,8 @@ impl Limits {
         let (most, most_in_all) = match open {
             Open::Stream => (MAX_STREAMS_PER_ADDRESS, MAX_STREAMS),
             Open::Socket => (MAX_SOCKETS_PER_ADDRESS, MAX_SOCKETS),
+            // How many in all is for who accepts them to say: they wait.
+            Open::Connection => (MAX_CONNECTIONS_PER_ADDRESS, usize::MAX),
         };
         let in_all = counts.in_all.get(&open).copied().unwrap_or_default();
         if in_all >= most_in_all {
@@ -188,7 +195,7 @@ impl Drop for Permit {
 }
 
 /// What counts as one address.
-fn household(address: IpAddr) -> IpAddr {
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

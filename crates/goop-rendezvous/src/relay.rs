@@ -6,9 +6,12 @@
 
 mod addresses;
 mod ask;
+mod crowd;
+mod places;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -27,6 +30,9 @@ use crate::settings::{RelayLimits, RelaySettings};
 use crate::wire::RelayInfo;
 
 use addresses::Addresses;
+use crowd::Crowd;
+use places::Places;
+
 pub(crate) use ask::{AskError, direction, go_duration};
 
 /// How often it is looked up where the server's name leads.
@@ -41,6 +47,9 @@ const MAX_PER_PEER: u32 = 8;
 const MAX_PENDING: u32 = 256;
 /// Connections for each reservation that may be had: those who dial over the relay are connected, too.
 const CONNECTIONS_PER_RESERVATION: u32 = 16;
+/// Of all of these, and of those being set up, one address gets this part: a school behind one router finds room, and a
+/// flood leaves most of it to others.
+const PART_OF_ADDRESS: u32 = 4;
 /// How long setting up a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Peers that are silent for longer are asked for a sign of life; their reservation is gone with the connection.
@@ -133,6 +142,7 @@ impl Relay {
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
+    crowd: Crowd,
     limits: connection_limits::Behaviour,
     relay: relay::Behaviour,
     identify: identify::Behaviour,
@@ -147,6 +157,7 @@ pub(crate) struct Running {
     addresses: Addresses,
     links: BTreeMap<ConnectionId, Link>,
     circuits: usize,
+    places: Arc<Mutex<Places>>,
     relay: Relay,
 }
 
@@ -156,13 +167,14 @@ impl std::fmt::Debug for Running {
     }
 }
 
-fn limits(limits: &RelayLimits) -> relay::Config {
+fn limits(limits: &RelayLimits, places: Arc<Mutex<Places>>) -> relay::Config {
     let per_peer = NonZeroU32::new(limits.requests_per_minute).unwrap_or(NonZeroU32::MIN);
     let per_address =
         NonZeroU32::new(limits.requests_per_minute.saturating_mul(10)).unwrap_or(NonZeroU32::MIN);
     let every = |count: NonZeroU32| Duration::from_secs(60) / count.get();
     let config = relay::Config {
-        max_reservations: limits.reservations,
+        // Counted by the places.
+        max_reservations: usize::MAX,
         // One in effect, as in go-libp2p: a peer has one for each connection here.
         max_reservations_per_peer: MAX_PER_PEER as usize,
         reservation_duration: Duration::from_secs(limits.reservation_seconds),
@@ -173,11 +185,18 @@ fn limits(limits: &RelayLimits) -> relay::Config {
         max_circuit_bytes: limits.circuit_bytes,
         circuit_src_rate_limiters: Vec::new(),
     };
-    config
+    let mut config = config
         .reservation_rate_per_peer(per_peer, every(per_peer))
         .reservation_rate_per_ip(per_address, every(per_address))
         .circuit_src_per_peer(per_peer, every(per_peer))
-        .circuit_src_per_ip(per_address, every(per_address))
+        .circuit_src_per_ip(per_address, every(per_address));
+    // Asked last: what passes takes a place.
+    let take = move |peer: PeerId, addr: &Multiaddr, _| {
+        let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.take(peer, crowd::ip_of(addr))
+    };
+    config.reservation_rate_limiters.push(Box::new(take));
+    config
 }
 
 /// Starts the relay: reads or makes its key, and listens.
@@ -194,14 +213,22 @@ pub(crate) async fn start(
     let streams = libp2p_stream::Behaviour::new();
     let control = streams.new_control();
     let most = u32::try_from(settings.limits.reservations).unwrap_or(u32::MAX);
+    let most = most.saturating_mul(CONNECTIONS_PER_RESERVATION);
+    let part = |of: u32| usize::try_from(of.div_ceil(PART_OF_ADDRESS)).unwrap_or(usize::MAX);
+    let places = Places::new(
+        settings.limits.reservations,
+        settings.limits.reservations_per_address,
+    );
+    let places = Arc::new(Mutex::new(places));
     let connections = ConnectionLimits::default()
-        .with_max_established(Some(most.saturating_mul(CONNECTIONS_PER_RESERVATION)))
+        .with_max_established(Some(most))
         .with_max_established_per_peer(Some(MAX_PER_PEER))
         .with_max_pending_incoming(Some(MAX_PENDING));
     let public = keypair.public();
     let behaviour = Behaviour {
+        crowd: Crowd::new(part(most), part(MAX_PENDING)),
         limits: connection_limits::Behaviour::new(connections),
-        relay: relay::Behaviour::new(peer_id, limits(&settings.limits)),
+        relay: relay::Behaviour::new(peer_id, limits(&settings.limits, places.clone())),
         identify: identify::Behaviour::new(
             identify::Config::new(String::new(), public)
                 .with_agent_version(format!("goop2-rendezvous/{}", env!("CARGO_PKG_VERSION")))
@@ -259,6 +286,7 @@ pub(crate) async fn start(
         addresses,
         links: BTreeMap::new(),
         circuits: 0,
+        places,
         relay: relay.clone(),
     };
     Ok((relay, running))
@@ -328,9 +356,13 @@ impl Running {
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
+                num_established,
                 ..
             } => {
                 self.links.remove(&connection_id);
+                if num_established == 0 {
+                    self.leave(&peer_id);
+                }
                 self.say(&format!("disconnected: {peer_id}"));
             }
             SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.relayed(event),
@@ -357,8 +389,12 @@ impl Running {
                 "reservation refused: {src_peer_id} {}",
                 screaming(&format!("{status:?}"))
             )),
-            Event::ReservationClosed { src_peer_id }
-            | Event::ReservationTimedOut { src_peer_id } => {
+            Event::ReservationTimedOut { src_peer_id } => {
+                self.leave(&src_peer_id);
+                self.mark(src_peer_id, false);
+                self.say(&format!("reservation closed: {src_peer_id}"));
+            }
+            Event::ReservationClosed { src_peer_id } => {
                 self.mark(src_peer_id, false);
                 self.say(&format!("reservation closed: {src_peer_id}"));
             }
@@ -394,6 +430,11 @@ impl Running {
             _ => {}
         }
         metrics::gauge!("goop_relay_circuits").set(self.circuits as f64);
+    }
+
+    fn leave(&self, peer: &PeerId) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.leave(peer);
     }
 
     fn mark(&mut self, peer: PeerId, reserved: bool) {

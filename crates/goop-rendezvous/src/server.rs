@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::address;
 use crate::hub::{Hub, Keeping, now};
 use crate::keeper::Keeper;
-use crate::limits::Limits;
+use crate::limits::{Limits, Open, Permit, TooMany};
 use crate::lines::Lines;
 use crate::relay::{self, Relay, RelayError};
 use crate::settings::Settings;
@@ -40,6 +42,8 @@ use crate::web::{self, Sessions, Shared};
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// Largest request head: a peer id, a cookie and what proxies add.
 const MAX_HEAD: usize = 16 * 1024;
+/// How long a client may leave an answer lying. One that reads nothing keeps its connection no longer than this.
+const TAKE_WITHIN: Duration = Duration::from_secs(30);
 /// Connections at once. Each needs a file descriptor; the program raises its own limit as far as it may.
 const MAX_CONNECTIONS: usize = 30_000;
 /// Connections that wait to be accepted when everybody comes back after a restart.
@@ -162,9 +166,13 @@ impl Server {
             stop,
         };
         let router = web::router(shared.clone());
+        let door = Door {
+            limits: shared.limits.clone(),
+            settings: shared.settings.clone(),
+        };
         let connections = TaskTracker::new();
         let sweeping = tokio::spawn(sweep(shared.limits.clone(), leave.clone()));
-        accept(&self.listener, &router, &connections, &leave).await;
+        accept(&self.listener, &door, &router, &connections, &leave).await;
         drop(self.listener);
         shared.stop.cancel();
         let drained = async {
@@ -177,7 +185,7 @@ impl Server {
             tracing::debug!("connections are cut");
         }
         while parts.join_next().await.is_some() {}
-        drop((router, shared));
+        drop((router, shared, door));
         // Both end by themselves: one was told, the other has nobody left to serve.
         let _ = sweeping.await;
         if tokio::time::timeout(DRAIN, owner).await.is_err() {
@@ -275,8 +283,29 @@ async fn sweep(limits: Limits, leave: CancellationToken) {
     }
 }
 
+/// Who may come in.
+struct Door {
+    limits: Limits,
+    settings: Arc<Settings>,
+}
+
+/// What an open connection holds; `None` for a proxy, which brings everybody's.
+type Ticket = Option<Permit>;
+
+impl Door {
+    /// # Errors
+    /// The address has too many connections.
+    fn admit(&self, from: IpAddr) -> Result<Ticket, TooMany> {
+        if address::is_trusted(from.to_canonical(), &self.settings.trusted_proxies) {
+            return Ok(None);
+        }
+        self.limits.open(Open::Connection, from).map(Some)
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
+    door: &Door,
     router: &Router,
     connections: &TaskTracker,
     leave: &CancellationToken,
@@ -293,11 +322,16 @@ async fn accept(
         };
         match accepted {
             Ok((stream, from)) => {
+                // Closed at once, so that it costs nobody else a place.
+                let Ok(ticket) = door.admit(from.ip()) else {
+                    metrics::counter!("goop_rendezvous_connections_refused_total").increment(1);
+                    continue;
+                };
                 let router = router.clone();
                 let leave = leave.clone();
                 connections.spawn(async move {
                     serve(stream, from, router, leave).await;
-                    drop(permit);
+                    drop((permit, ticket));
                 });
             }
             Err(error) => {
@@ -311,6 +345,9 @@ async fn accept(
 async fn serve(stream: TcpStream, from: SocketAddr, router: Router, leave: CancellationToken) {
     // Messages are small and worth more at once.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(TAKE_WITHIN));
+    let stream = Box::pin(stream);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
         async move {

@@ -111,6 +111,8 @@ pub struct Timing {
 pub struct RelayLimits {
     /// `reservations`: peers that can be reached over it.
     pub reservations: usize,
+    /// `reservations_per_address`: of them, for peers behind one address; half of them unless given.
+    pub reservations_per_address: usize,
     /// `reservation_seconds`: how long one holds unless renewed.
     pub reservation_seconds: u64,
     /// `circuits`: relayed connections in all.
@@ -129,6 +131,7 @@ impl Default for RelayLimits {
     fn default() -> Self {
         Self {
             reservations: 128,
+            reservations_per_address: 64,
             reservation_seconds: 60 * 60,
             circuits: 512,
             circuits_per_peer: 64,
@@ -266,6 +269,7 @@ fn relay_limits(value: Option<&Value>) -> Result<RelayLimits, SettingsError> {
         Some(Value::Object(given)) => given,
         Some(_) => return Err(wrong(KEY, "must be an object")),
     };
+    let mut per_address = None;
     for (name, value) in given {
         let number = value
             .as_u64()
@@ -274,6 +278,7 @@ fn relay_limits(value: Option<&Value>) -> Result<RelayLimits, SettingsError> {
         let count = usize::try_from(number).unwrap_or(usize::MAX);
         match name.as_str() {
             "reservations" => limits.reservations = count,
+            "reservations_per_address" => per_address = Some(count),
             "reservation_seconds" => limits.reservation_seconds = number,
             "circuits" => limits.circuits = count,
             "circuits_per_peer" => limits.circuits_per_peer = count,
@@ -285,6 +290,7 @@ fn relay_limits(value: Option<&Value>) -> Result<RelayLimits, SettingsError> {
             _ => return Err(wrong(KEY, format!(".{name} is not known"))),
         }
     }
+    limits.reservations_per_address = per_address.unwrap_or(limits.reservations.div_ceil(2));
     Ok(limits)
 }
 

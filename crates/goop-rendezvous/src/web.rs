@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::OpenApi;
 
 use crate::address;
+use crate::docs;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::lines::Lines;
@@ -112,6 +113,14 @@ async fn openapi_json() -> Response {
     response
 }
 
+async fn executor_api() -> Response {
+    let yaml = HeaderValue::from_static("application/x-yaml");
+    let mut response = reply::of(StatusCode::OK, yaml, docs::EXECUTOR_API);
+    let no_cache = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(CACHE_CONTROL, no_cache);
+    response
+}
+
 /// All routes.
 pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
@@ -129,6 +138,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/healthz", any(presence::healthz))
         .route("/api/capabilities", any(presence::capabilities))
         .route("/api/openapi.json", get(openapi_json))
+        .route("/api/executor-api.yaml", get(executor_api))
         .route("/relay", get(presence::relay))
         .route("/api/pulse", post(admin::pulse))
         .route("/api/templates", get(templates::list))

@@ -112,6 +112,7 @@ async fn everybody_may_read_the_front() {
         "/docs/overview",
         "/docs/rendezvous",
         "/docs/protocol",
+        "/docs/executor",
         "/docs/limits",
     ] {
         let page = server.get(path).await;

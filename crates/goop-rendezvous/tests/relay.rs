@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use futures::{AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use goop_identity::Keypair;
 use goop_rendezvous::settings::{RelayLimits, RelaySettings, Settings, Timing};
 use goop_rendezvous::{Server, ServerError};
@@ -181,4 +181,253 @@ async fn two_peers_meet_over_the_relay() {
     let refused = Server::bind(with_relay(folder.path())).await;
     assert!(matches!(refused, Err(ServerError::Relay(_))));
     assert_eq!(std::fs::read(&key).unwrap(), b"damaged");
+}
+
+/// A peer that speaks every protocol by hand.
+#[derive(NetworkBehaviour)]
+struct Plain {
+    identify: identify::Behaviour,
+    streams: libp2p_stream::Behaviour,
+}
+
+/// Connects a plain peer to the relay; it lives until the task is aborted with the test.
+async fn plain(relay: &Multiaddr) -> (PeerId, libp2p_stream::Control) {
+    let mut swarm = SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default(),
+            noise::Config::new,
+            yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|key| Plain {
+            identify: identify::Behaviour::new(identify::Config::new(String::new(), key.public())),
+            streams: libp2p_stream::Behaviour::new(),
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    let (id, control) = (
+        *swarm.local_peer_id(),
+        swarm.behaviour().streams.new_control(),
+    );
+    swarm.dial(relay.clone()).unwrap();
+    let connected = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            if let SwarmEvent::ConnectionEstablished { .. } = event {
+                return;
+            }
+        }
+    };
+    timeout(SOON, connected).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    (id, control)
+}
+
+/// The recorded streams of a file.
+fn recorded(file: &str) -> Vec<serde_json::Value> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/streams");
+    let text = std::fs::read_to_string(path.join(file)).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+/// The first message of a recorded side: its length, and as many bytes.
+fn first_message(side: &serde_json::Value) -> Vec<u8> {
+    let bytes = hex::decode(side["hex"].as_str().unwrap()).unwrap();
+    let long = bytes[0] & 0x80 != 0;
+    let length = usize::from(bytes[0] & 0x7F) + if long { usize::from(bytes[1]) << 7 } else { 0 };
+    bytes[..length + if long { 2 } else { 1 }].to_vec()
+}
+
+/// Reads one message with its length.
+async fn message(stream: &mut libp2p::Stream) -> Vec<u8> {
+    let read = async {
+        let mut bytes = vec![0];
+        stream.read_exact(&mut bytes).await.unwrap();
+        let mut length = usize::from(bytes[0] & 0x7F);
+        if bytes[0] & 0x80 != 0 {
+            let mut more = [0];
+            stream.read_exact(&mut more).await.unwrap();
+            bytes.extend(more);
+            length |= usize::from(more[0]) << 7;
+        }
+        let mut rest = vec![0; length];
+        stream.read_exact(&mut rest).await.unwrap();
+        bytes.extend(rest);
+        bytes
+    };
+    timeout(SOON, read).await.unwrap()
+}
+
+/// Sends bytes now.
+async fn say(stream: &mut libp2p::Stream, bytes: &[u8]) {
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// A message with another peer id in the place of the recorded one.
+fn about(message: &[u8], peer: PeerId) -> Vec<u8> {
+    // Both are ids of Ed25519 keys, so as long; they begin 00 24 08 01 12 20.
+    let head = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    let at = message.windows(6).position(|six| six == head).unwrap();
+    [&message[..at], &peer.to_bytes(), &message[at + 38..]].concat()
+}
+
+/// What Go peers sent to their relay, sent to ours; what it says to who is called is what theirs said.
+#[tokio::test]
+async fn the_recorded_circuits_are_made_by_our_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(with_relay(folder.path())).await;
+    let (relay, addr) = relay_of(&server).await;
+    let (caller, mut calls) = plain(&addr).await;
+    let (called, mut called_control) = plain(&addr).await;
+    let mut hears = called_control
+        .accept(libp2p::relay::STOP_PROTOCOL_NAME)
+        .unwrap();
+    support::server::eventually("both are there", || async {
+        let admin = ["Authorization: Basic YWRtaW46c2VjcmV0".to_owned()];
+        let status = server.send("GET", "/relay-status.json", &admin, b"").await;
+        status.json()["peers"]
+            .as_array()
+            .is_some_and(|peers| peers.len() == 2)
+    })
+    .await;
+    let (mut reserved, mut refused, mut made) = (0, 0, 0);
+    for line in recorded("circuit-hop.jsonl") {
+        let request = first_message(&line["request"]);
+        let wanted = first_message(&line["response"]);
+        let mut stream = called_control
+            .open_stream(relay, libp2p::relay::HOP_PROTOCOL_NAME)
+            .await
+            .unwrap();
+        if request == [2, 8, 0] {
+            say(&mut stream, &request).await;
+            let answer = message(&mut stream).await;
+            // A status (2) with a reservation in front, and the same limit and the same 100 at the end.
+            let prefix = if answer[0] & 0x80 != 0 { 2 } else { 1 };
+            assert_eq!(answer[prefix..prefix + 3], [8, 2, 0x1a], "{answer:?}");
+            let end = wanted.len() - 12;
+            assert!(answer.ends_with(&wanted[end..]), "{answer:?} {wanted:?}");
+            reserved += 1;
+            continue;
+        }
+        let mut stream = calls
+            .open_stream(relay, libp2p::relay::HOP_PROTOCOL_NAME)
+            .await
+            .unwrap();
+        if wanted.ends_with(&[0x28, 0xcc, 0x01]) {
+            // Somebody who has no place there.
+            let nobody = Keypair::generate_ed25519().public().to_peer_id();
+            say(&mut stream, &about(&request, nobody)).await;
+            assert_eq!(message(&mut stream).await, wanted);
+            refused += 1;
+            continue;
+        }
+        say(&mut stream, &about(&request, called)).await;
+        let stop = &recorded("circuit-stop.jsonl")[made];
+        let (_, mut call) = timeout(SOON, hears.next()).await.unwrap().unwrap();
+        assert_eq!(
+            message(&mut call).await,
+            about(&first_message(&stop["request"]), caller)
+        );
+        say(&mut call, &first_message(&stop["response"])).await;
+        assert_eq!(message(&mut stream).await, wanted);
+        // From here on it only passes on.
+        say(&mut call, b"hello").await;
+        let mut heard = [0; 5];
+        timeout(SOON, stream.read_exact(&mut heard))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&heard, b"hello");
+        made += 1;
+    }
+    assert_eq!((reserved, refused, made), (4, 4, 2));
+
+    // A pulse, as the Go peers answered it.
+    let protocol = libp2p::StreamProtocol::new("/goop/relay-refresh/1.0.0");
+    let mut asked = called_control.accept(protocol).unwrap();
+    for line in recorded("relay-refresh.jsonl") {
+        let text = line["response"]["text"].as_str().unwrap();
+        let answer = async {
+            let (_, mut stream) = asked.next().await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+            stream.close().await.unwrap();
+        };
+        let path = format!("/api/pulse?peer={called}");
+        let (pulse, ()) = tokio::join!(server.send("POST", &path, &[], b""), answer);
+        assert_eq!((pulse.status, pulse.text().as_str()), (200, text));
+    }
+    server.end().await;
+}
+
+/// Reserves a place; answers whether the relay gave one.
+async fn reserves(peer: &mut Swarm<Behaviour>, circuit: &Multiaddr) -> bool {
+    peer.listen_on(circuit.clone()).unwrap();
+    let answered = async {
+        loop {
+            match peer.select_next_some().await {
+                SwarmEvent::Behaviour(BehaviourEvent::Relay(
+                    relay::client::Event::ReservationReqAccepted { .. },
+                )) => return true,
+                SwarmEvent::ListenerClosed { .. } => return false,
+                _ => {}
+            }
+        }
+    };
+    timeout(SOON, answered).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_full_relay_says_so_and_keeps_those_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = with_relay(folder.path());
+    settings.relay.as_mut().unwrap().limits.reservations = 2;
+    let server = Running::start(settings).await;
+    let (relay, addr) = relay_of(&server).await;
+    let circuit = addr.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
+    let (mut ann, mut ben, mut cy) = (peer(), peer(), peer());
+    assert!(reserves(&mut ann, &circuit).await && reserves(&mut ben, &circuit).await);
+    assert!(!reserves(&mut cy, &circuit).await, "there are two places");
+    // Who has a place keeps it, although the last one is taken; the library alone would refuse.
+    assert!(reserves(&mut ann, &circuit).await, "a renewal");
+    let admin = ["Authorization: Basic YWRtaW46c2VjcmV0".to_owned()];
+    let status = server.send("GET", "/relay-status.json", &admin, b"").await;
+    let refused = format!("refused: {} RESOURCE_LIMIT_EXCEEDED", cy.local_peer_id());
+    assert!(status.text().contains(&refused), "{}", status.text());
+    // What somebody leaves is had by the next.
+    drop(ben);
+    support::server::eventually("a free place", || async {
+        let mut dee = peer();
+        reserves(&mut dee, &circuit).await
+    })
+    .await;
+    assert_eq!(server.get("/healthz").await.status, 200);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_stops_the_start_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("data/relay.key");
+    std::fs::create_dir_all(&key).unwrap();
+    let refused = Server::bind(with_relay(folder.path())).await.unwrap_err();
+    assert!(matches!(refused, ServerError::Relay(_)));
+    assert!(refused.to_string().contains("relay.key"), "{refused}");
+    assert!(key.is_dir());
+    for damaged in [&b""[..], b"damaged", &[8, 1, 18, 64], &[0; 100_000]] {
+        let key = folder.path().join(format!("{}.key", damaged.len()));
+        std::fs::write(&key, damaged).unwrap();
+        let mut settings = with_relay(folder.path());
+        settings.relay.as_mut().unwrap().key_file = key.clone();
+        let refused = Server::bind(settings).await;
+        assert!(matches!(refused, Err(ServerError::Relay(_))), "{damaged:?}");
+        assert_eq!(std::fs::read(&key).unwrap(), damaged);
+    }
 }

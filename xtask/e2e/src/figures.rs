@@ -51,6 +51,11 @@ impl Figures {
         self.0.borrow_mut().push(cell);
     }
 
+    /// Whether something was measured.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+
     /// The tables, in Markdown. A pair that was not measured is `–`.
     pub(crate) fn tables(&self) -> String {
         let cells = self.0.borrow();

@@ -31,7 +31,7 @@ struct Args {
     /// where `goop2` and `goop-peer` were built
     #[argh(option)]
     bin_dir: PathBuf,
-    /// only scenarios with changing networks
+    /// only scenarios with changing networks; without a filter also every pair of NAT kinds, with its table (minutes)
     #[argh(switch)]
     net: bool,
     /// only scenarios with a browser
@@ -154,6 +154,10 @@ fn chosen(args: &Args) -> Result<Vec<Scenario>> {
         .into_iter()
         .filter_map(|(asked, kind)| asked.then_some(kind))
         .collect();
+    // Who looks at networks as a whole sees every pair of NAT kinds, too.
+    if args.net && args.filter.is_none() {
+        kinds.push(Kind::Matrix);
+    }
     if args.shots.is_some() {
         kinds = vec![Kind::Pictures];
     } else if kinds.is_empty() {
@@ -198,6 +202,9 @@ fn run(args: &Args) -> Result<()> {
                 failed.push(scenario.name.as_ref());
             }
         }
+    }
+    if figures.has_any() {
+        println!("\n{}", figures.tables());
     }
     if let Some(file) = &args.table {
         figures.write(file)?;

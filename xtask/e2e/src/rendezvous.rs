@@ -16,8 +16,8 @@ use crate::peer::{curl, tail};
 const START: Duration = Duration::from_secs(15);
 /// Its name, for those who come over HTTPS. Names of `.test` and `.invalid` count as private.
 const NAME: &str = "meet.goop.example";
-const PORT: u16 = 8787;
-const RELAY: u16 = 4001;
+pub(crate) const PORT: u16 = 8787;
+pub(crate) const RELAY: u16 = 4001;
 const RELAY_WS: u16 = 4002;
 
 /// The password of its admin pages.

@@ -10,6 +10,7 @@ mod flood;
 mod full_chat;
 mod keeping;
 mod lan;
+mod message_flood;
 mod messages;
 mod nat_kinds;
 mod nat_matrix;
@@ -69,7 +70,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario(
             "a flood of messages stops nobody else",
             Kind::Lan,
-            flood::flood,
+            message_flood::message_flood,
         ),
         scenario(
             "a second signal ends at once",
@@ -226,6 +227,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a rendezvous server behind Caddy",
             Kind::Net,
             proxied::caddy,
+        ),
+        scenario(
+            "a hundred thousand connections of one address leave server and relay to others",
+            Kind::Net,
+            flood::one_address,
         ),
         scenario(
             "the doctor says what stands between",

@@ -1,8 +1,8 @@
 //! A port on the router that leads here (PCP and NAT-PMP), asked for once somebody beyond the LAN may want it, renewed,
 //! and given back at the end.
 //!
-//! `crab_nat` speaks with the router. The libraries that know `UPnP` too stand on one whose licence we do not ship
-//! (docs/decisions/0005).
+//! `crab_nat` speaks with the router. The libraries that know `UPnP` too are too large or believe too much
+//! (docs/decisions/0010).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;

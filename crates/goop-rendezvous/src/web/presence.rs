@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::reply::{self, JSON, JSON_PLAIN};
@@ -25,13 +26,16 @@ pub(super) fn judge(publication: Publication, shared: &Shared) -> Incoming {
 
 /// Reads a whole body, with its limit and its deadline.
 pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Response> {
+    let too_large = || reply::error(StatusCode::PAYLOAD_TOO_LARGE, Refusal::TooLarge);
+    // One that says how large it is need not be waited for.
+    let says = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if says > most {
+        return Err(too_large());
+    }
     let limited = Limited::new(body, most).collect();
     match tokio::time::timeout(BODY_DEADLINE, limited).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(problem)) if problem.is::<LengthLimitError>() => Err(reply::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::TooLarge,
-        )),
+        Ok(Err(problem)) if problem.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(reply::error(StatusCode::BAD_REQUEST, "the body broke off")),
         Err(_) => Err(reply::error(
             StatusCode::REQUEST_TIMEOUT,
