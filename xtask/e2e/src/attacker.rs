@@ -2,11 +2,13 @@
 //! what it hears.
 //!
 //! Orders come one a line on standard input, each a list of texts to send, one stream each; each is answered with a line,
-//! a list of what came back (`null` where the stream ended without a word).
+//! a list of what came back (`null` where the stream ended without a word). An order `{"flood": seconds}` sends short messages
+//! as fast as they leave, and is answered with how many were acknowledged and how many were not.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -23,6 +25,8 @@ const PROTOCOL: &str = "/goop/mq/1.0.0";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long the other peer is looked for.
 const MEET: Duration = Duration::from_secs(20);
+/// Streams that a flood keeps busy.
+const FLOOD: usize = 1_500;
 /// The longest line that is read.
 const LINE: u64 = 16 * 1024 * 1024;
 
@@ -50,7 +54,13 @@ pub(crate) fn run(script: Option<&Path>) -> Result<()> {
         }
         println!("{}", net.local_peer_id());
         for line in std::io::stdin().lock().lines() {
-            let order: Vec<String> = serde_json::from_str(&line?)?;
+            let line = line?;
+            if let Some(seconds) = serde_json::from_str::<Value>(&line)?["flood"].as_u64() {
+                let until = Instant::now() + Duration::from_secs(seconds);
+                println!("{}", flood(&net, peer, until).await);
+                continue;
+            }
+            let order: Vec<String> = serde_json::from_str(&line)?;
             let mut answers = Vec::new();
             for said in order {
                 answers.push(say(&net, peer, &said).await);
@@ -74,6 +84,35 @@ async fn say(net: &Net, peer: PeerId, said: &str) -> Option<String> {
         (!line.is_empty()).then_some(line)
     };
     timeout(ANSWER, exchange).await.ok()?
+}
+
+/// Keeps as many streams busy as it gets, and waits for nobody.
+async fn flood(net: &Net, peer: PeerId, until: Instant) -> Value {
+    let number = Arc::new(AtomicU64::new(0));
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..FLOOD {
+        let (net, number) = (net.clone(), number.clone());
+        senders.spawn(async move {
+            let (mut taken, mut refused) = (0_u64, 0_u64);
+            while Instant::now() < until {
+                let n = number.fetch_add(1, Ordering::Relaxed);
+                let said = format!(
+                    "{{\"type\":\"msg\",\"id\":\"flood-{n}\",\"seq\":{n},\"topic\":\"x:flood\",\"payload\":{n}}}\n"
+                );
+                let answer = timeout(until - Instant::now() + ANSWER, say(&net, peer, &said)).await;
+                match answer {
+                    Ok(Some(_)) => taken += 1,
+                    _ => refused += 1,
+                }
+            }
+            (taken, refused)
+        });
+    }
+    let all = senders.join_all().await;
+    let (taken, refused) = all
+        .into_iter()
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    serde_json::json!({ "taken": taken, "refused": refused })
 }
 
 /// Acknowledges what comes and appends it to a file.

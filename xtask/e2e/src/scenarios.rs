@@ -11,6 +11,7 @@ mod full_chat;
 mod ipv6;
 mod keeping;
 mod lan;
+mod message_flood;
 mod messages;
 mod nat_kinds;
 mod nat_matrix;
@@ -66,6 +67,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "forged, short and unsealed messages harm nobody",
             Kind::Lan,
             messages::attacks,
+        ),
+        scenario(
+            "a flood of messages stops nobody else",
+            Kind::Lan,
+            message_flood::flood,
         ),
         scenario(
             "a second signal ends at once",

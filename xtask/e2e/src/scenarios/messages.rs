@@ -59,7 +59,7 @@ impl Page {
     }
 }
 
-fn send(from: &Peer, to: &str, topic: &str, payload: &Value) -> Result<(u16, String)> {
+pub(super) fn send(from: &Peer, to: &str, topic: &str, payload: &Value) -> Result<(u16, String)> {
     let body = json!({ "peer_id": to, "topic": topic, "payload": payload }).to_string();
     let answer = from.post("/api/mq/send", &body)?;
     Ok((answer.status, answer.text()))
@@ -245,11 +245,11 @@ pub(super) fn command_line(lab: &Lab) -> Result<()> {
 }
 
 /// A peer that keeps to no rules, on a host of its own.
-struct Attacker {
+pub(super) struct Attacker {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    id: String,
+    pub(super) id: String,
     heard: PathBuf,
 }
 
@@ -262,7 +262,7 @@ impl Drop for Attacker {
 }
 
 impl Attacker {
-    fn start(lab: &Lab, host: &Host, victim: &Peer) -> Result<Self> {
+    pub(super) fn start(lab: &Lab, host: &Host, victim: &Peer) -> Result<Self> {
         let config: Value = serde_json::from_slice(&fs::read(victim.dir.join("goop.json"))?)?;
         let heard = lab.folder().join("heard");
         let script = json!({
@@ -291,8 +291,21 @@ impl Attacker {
         })
     }
 
+    /// Begins to send as much as it can, for so many seconds.
+    pub(super) fn flood(&mut self, seconds: u64) -> Result<()> {
+        Ok(writeln!(self.orders, "{}", json!({ "flood": seconds }))?)
+    }
+
+    /// Waits for the end of the flood; gives how many messages were acknowledged, and how many were not.
+    pub(super) fn flooded(&mut self) -> Result<(u64, u64)> {
+        let counted = self.answers.next().context("the attacker ended")??;
+        let counted: Value = serde_json::from_str(&counted)?;
+        let number = |name: &str| counted[name].as_u64().context("a number");
+        Ok((number("taken")?, number("refused")?))
+    }
+
     /// Says texts, one stream each, and gives which were acknowledged.
-    fn say(&mut self, texts: &[String]) -> Result<Vec<bool>> {
+    pub(super) fn say(&mut self, texts: &[String]) -> Result<Vec<bool>> {
         writeln!(self.orders, "{}", json!(texts))?;
         let answers = self.answers.next().context("the attacker ended")??;
         let answers: Vec<Option<String>> = serde_json::from_str(&answers)?;
@@ -303,7 +316,7 @@ impl Attacker {
 }
 
 /// A message as it is on the wire.
-fn raw(id: &str, topic: &str, payload: &Value) -> String {
+pub(super) fn raw(id: &str, topic: &str, payload: &Value) -> String {
     let message = json!({ "type": "msg", "id": id, "seq": 1, "topic": topic, "payload": payload });
     format!("{message}\n")
 }
