@@ -57,18 +57,6 @@ impl Host {
         }
     }
 
-    /// A relay came up, or somebody told the way through one: who waits for a direct dial need not wait for its end.
-    pub(super) fn waiting_want_relay(&mut self, now: Instant) {
-        let waiting: Vec<PeerId> = self.waiting.keys().copied().collect();
-        for peer in waiting {
-            let connected = self.relay.is_relay(&peer) || self.links.is_connected(&peer);
-            if !connected && self.has_way_through_relay(&peer) {
-                let direct_under_way = self.dials.is_dialling(&peer);
-                self.fallback.want(peer, direct_under_way, now);
-            }
-        }
-    }
-
     pub(super) fn answer_waiting(&mut self, peer: &PeerId, answer: &Result<(), OpenError>) {
         for reply in self.waiting.remove(peer).unwrap_or_default() {
             let _ = reply.send(answer.clone());

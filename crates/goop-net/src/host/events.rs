@@ -90,7 +90,6 @@ impl Host {
             self.relay
                 .connected(address::without_peer(addr.clone()), now);
             self.settle_relay(now);
-            self.waiting_want_relay(now);
         } else {
             self.direct_dialled(&peer, connection);
             self.dials.connected(&peer, dialled);
@@ -232,9 +231,6 @@ impl Host {
         let relay = self.relay.info().map(|info| info.peer);
         let circuits = self.vicinity.circuits(&peer, texts(), relay);
         self.fallback.learn(peer, circuits, now);
-        if self.waiting.contains_key(&peer) {
-            self.waiting_want_relay(now);
-        }
         let addrs = self.vicinity.dialable(&peer, texts());
         let wanted = self.table.lifetimes().ttl;
         self.dials.learn(peer, addrs.clone(), wanted, now);
