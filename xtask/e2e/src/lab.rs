@@ -5,6 +5,7 @@
 mod internet;
 mod line;
 mod nat;
+mod six;
 mod sockets;
 
 use std::path::{Path, PathBuf};

@@ -52,6 +52,16 @@ impl Rendezvous {
 
     /// Starts a server behind something, and waits until both answer. One server of a scenario may have a proxy.
     pub(crate) fn behind(lab: &Lab, host: &Host, address: Ipv4Addr, proxy: Proxy) -> Result<Self> {
+        Self::on(lab, host, (address, "0.0.0.0"), proxy)
+    }
+
+    /// Starts a server without a proxy that listens on IPv6 too.
+    pub(crate) fn of_both_families(lab: &Lab, host: &Host, address: Ipv4Addr) -> Result<Self> {
+        Self::on(lab, host, (address, "::"), Proxy::Nothing)
+    }
+
+    /// The same at an address, bound to what is given.
+    fn on(lab: &Lab, host: &Host, (address, bind): (Ipv4Addr, &str), proxy: Proxy) -> Result<Self> {
         let folder = lab.folder().join(format!("rendezvous-{}", host.name()));
         fs::create_dir_all(&folder)?;
         let external = match proxy {
@@ -63,7 +73,7 @@ impl Rendezvous {
             serde_json::json!({"presence": {
                 "rendezvous_host": true,
                 "rendezvous_only": true,
-                "rendezvous_bind": "0.0.0.0",
+                "rendezvous_bind": bind,
                 "rendezvous_port": PORT,
                 "relay_port": RELAY,
                 "relay_ws_port": RELAY_WS,

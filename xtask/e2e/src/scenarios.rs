@@ -8,6 +8,7 @@ mod doctor;
 mod exposure;
 mod flood;
 mod full_chat;
+mod ipv6;
 mod keeping;
 mod lan;
 mod message_flood;
@@ -70,7 +71,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario(
             "a flood of messages stops nobody else",
             Kind::Lan,
-            message_flood::message_flood,
+            message_flood::flood,
         ),
         scenario(
             "a second signal ends at once",
@@ -227,6 +228,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             "a rendezvous server behind Caddy",
             Kind::Net,
             proxied::caddy,
+        ),
+        scenario(
+            "two homes with IPv6 and firewalls meet directly",
+            Kind::Net,
+            ipv6::firewalls,
+        ),
+        scenario(
+            "a home with IPv6 only and one with IPv4 only meet over the relay",
+            Kind::Net,
+            ipv6::one_side_only,
         ),
         scenario(
             "a hundred thousand connections of one address leave server and relay to others",

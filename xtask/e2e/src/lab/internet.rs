@@ -31,9 +31,9 @@ pub(crate) struct Home {
     /// Where a peer runs.
     pub(crate) host: Host,
     /// Who has the public address: a router, or the host itself.
-    edge: Host,
+    pub(super) edge: Host,
     nat: Nat,
-    number: u8,
+    pub(super) number: u8,
 }
 
 impl Internet {
@@ -46,6 +46,11 @@ impl Internet {
             middle,
             lines: RefCell::default(),
         })
+    }
+
+    /// What everything else is joined to.
+    pub(super) fn middle(&self) -> &Host {
+        &self.middle
     }
 
     /// A server with a public address.
@@ -195,7 +200,7 @@ impl Host {
     }
 
     /// Gives this host rules of the packet filter.
-    fn rules(&self, rules: &str) -> Result<()> {
+    pub(super) fn rules(&self, rules: &str) -> Result<()> {
         // `ip netns exec` says the same whether it or the program is missing; so the program is asked first.
         std::process::Command::new("nft")
             .arg("--version")

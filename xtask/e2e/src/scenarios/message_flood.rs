@@ -42,7 +42,7 @@ fn resident(process: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-pub(super) fn message_flood(lab: &Lab) -> Result<()> {
+pub(super) fn flood(lab: &Lab) -> Result<()> {
     let mut bob = Peer::new(lab, &lab.host(1)?, "Bob")?;
     let mut ada = Peer::new(lab, &lab.host(2)?, "Ada")?;
     bob.start()?;

@@ -250,7 +250,7 @@ pub(super) fn peer(lab: &Lab, rendezvous: &Rendezvous, home: &Home, name: &str) 
 }
 
 /// How a peer is connected to another one, from its picture of the network (network.md 5.5).
-fn path(peer: &Peer, id: &str) -> Result<Option<Path>> {
+pub(super) fn path(peer: &Peer, id: &str) -> Result<Option<Path>> {
     let topology = peer.get("/api/topology")?.json()?;
     let row = topology["peers"]
         .as_array()
