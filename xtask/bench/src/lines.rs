@@ -2,6 +2,7 @@
 
 mod data;
 mod export;
+mod flood;
 mod idle;
 mod many;
 mod messages;
@@ -159,6 +160,11 @@ pub(crate) const ALL: &[Line] = &[
         name: "messages-listeners",
         what: "100 pages that follow the events of one peer",
         take: messages::listeners,
+    },
+    Line {
+        name: "flood",
+        what: "a message to a peer that another one floods",
+        take: flood::take,
     },
     Line {
         name: "export-1gb",

@@ -5,6 +5,7 @@
 //! with an error.
 
 pub(crate) mod bulk;
+pub(crate) mod flood;
 pub(crate) mod post;
 pub(crate) mod rate;
 pub(crate) mod sockets;

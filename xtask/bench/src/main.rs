@@ -43,6 +43,7 @@ fn run() -> Result<ExitCode> {
         floor::seen::WAIT => floor::seen::wait(parse(&command, &rest)),
         floor::seen::START => floor::seen::start(parse(&command, &rest)),
         floor::sqlite::COMMAND => floor::sqlite::run(parse(&command, &rest)),
+        load::flood::COMMAND => load::flood::run(parse(&command, &rest)),
         load::post::COMMAND => load::post::run(parse(&command, &rest)),
         load::rate::COMMAND => load::rate::run(parse(&command, &rest)),
         stand_in::COMMAND => stand_in::run(parse(&command, &rest)),

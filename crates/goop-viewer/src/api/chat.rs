@@ -13,6 +13,7 @@ use goop_mq::wire::MsgId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use super::keys::{self, KeyState};
 use crate::reply::{error, json, parse};
 use crate::server::Shared;
@@ -244,7 +245,7 @@ pub(crate) async fn conversations(State(shared): State<Arc<Shared>>) -> Response
                 unread: one.unread,
                 last: one.last.into(),
             });
-            json(StatusCode::OK, &told.collect::<Vec<_>>())
+            kept::mark(json(StatusCode::OK, &told.collect::<Vec<_>>()))
         }
         Err(why) => not_kept(&why),
     }

@@ -145,6 +145,16 @@ fn send_on(bench: &Bench, here: &Peer<'_>, to: &str, connections: usize) -> Resu
     Rate::of(all, answers, run)
 }
 
+/// Messages one at a time, while something else goes on.
+pub(super) fn calm(bench: &Bench, here: &Peer<'_>, to: &str) -> Result<Rate> {
+    send_on(bench, here, to, 1)
+}
+
+/// A first message, after which keys are known and payloads sealed.
+pub(super) fn hello(here: &Peer<'_>, to: &str) -> Result<()> {
+    Kept::open(here)?.send(to, "hello")
+}
+
 /// From a send to the line on the other one's event stream, beyond the acknowledgement, one message at a time.
 fn to_page(here: &Peer<'_>, there: &Peer<'_>) -> Result<f64> {
     let stream = there.space.connect(there.control)?;
@@ -191,8 +201,7 @@ pub(super) fn sending(bench: &Bench) -> Result<Vec<Row>> {
         let there = bench.peer_there("messages-there", 0)?;
         let here = bench.peer_here("messages-here", 0)?;
         here.meet(&there)?;
-        // From here on keys are known, and payloads sealed.
-        Kept::open(&here)?.send(&there.id, "hello")?;
+        hello(&here, &there.id)?;
         Some((here, there))
     };
     let mut ours = <[Samples; 4]>::default();
