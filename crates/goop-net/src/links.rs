@@ -26,8 +26,11 @@ pub(crate) const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 const OUTBOUND_STREAMS: usize = 900;
 /// Requests that may wait for a connection's task; more hold their senders back.
 const REQUESTS: usize = 64;
-/// A connection may break between choosing and using it; then another one is tried.
-const ATTEMPTS: usize = 3;
+/// A connection may break between choosing and using it; then another one is tried. Who moves to another network leaves
+/// several behind, which end one after the other.
+const ATTEMPTS: usize = 6;
+/// Rest before the third attempt, doubled before each later one: together 0.75 s.
+const REST: Duration = Duration::from_millis(50);
 
 /// Why no stream came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -385,7 +388,12 @@ impl Opener {
             ));
         }
         let protocols: Arc<[StreamProtocol]> = protocols.into();
-        for _ in 0..ATTEMPTS {
+        let mut rest = REST;
+        for attempt in 0..ATTEMPTS {
+            if attempt >= 2 {
+                tokio::time::sleep(rest).await;
+                rest *= 2;
+            }
             self.links.without_ending(&peer).await;
             if self.links.best(&peer).is_none() {
                 self.connect(peer).await?;
