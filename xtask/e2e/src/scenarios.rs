@@ -22,6 +22,7 @@ mod orders;
 mod pages;
 mod pictures;
 mod proxied;
+mod reached;
 mod recovery;
 mod three_tabs;
 
@@ -251,6 +252,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             doctor::access,
         ),
         scenario("the doctor asks a running peer", Kind::Net, doctor::running),
+        scenario(
+            "peers tell each other whether strangers reach them",
+            Kind::Net,
+            reached::told,
+        ),
         scenario(
             "the database in the pages, with a million rows",
             Kind::Browser,

@@ -87,7 +87,31 @@ fn say_standing(standing: &Value, picture: &Value, findings: &mut Vec<Finding>) 
     }
     let access = serde_json::from_value(standing["outside"]["access"].clone());
     say_access(access.unwrap_or_default(), findings);
+    say_reached(&standing["outside"], findings);
     say_peers(picture, findings);
+}
+
+/// Where other peers came through when they were asked to try, and where they did not.
+fn say_reached(outside: &Value, findings: &mut Vec<Finding>) {
+    let addrs = |which: &str| -> Vec<String> {
+        let addrs = outside[which].as_array().into_iter().flatten();
+        addrs
+            .filter_map(|addr| addr.as_str().map(printable))
+            .collect()
+    };
+    let (confirmed, refuted) = (addrs("confirmed"), addrs("refuted"));
+    if !confirmed.is_empty() {
+        findings.push(Finding::Good(format!(
+            "other peers tried and reached you at {}",
+            names(&confirmed)
+        )));
+    }
+    if !refuted.is_empty() {
+        findings.push(Finding::Note(format!(
+            "other peers tried and did not reach you at {}",
+            names(&refuted)
+        )));
+    }
 }
 
 /// Which peers are reached, and how.

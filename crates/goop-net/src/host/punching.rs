@@ -157,6 +157,7 @@ impl Host {
         metrics::counter!("goop_net_punches").increment(1);
         let mut dialled = false;
         for addr in self.vicinity.believed(&peer, addrs) {
+            self.checking.knock(&addr, Instant::now());
             // One dial each: together, the later ones would wait for the earlier ones, and the moment would be over.
             let mut opts = DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)

@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::rendezvous::{Proxy, Rendezvous};
 
 /// What it prints for a folder.
-fn says(lab: &Lab, peer: &Peer) -> Result<String> {
+pub(super) fn says(lab: &Lab, peer: &Peer) -> Result<String> {
     let mut command = peer.host.command(lab.bin("goop2"));
     command.arg("doctor").arg(&peer.dir);
     if let Some(trust) = &peer.trust {
