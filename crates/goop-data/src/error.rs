@@ -99,16 +99,31 @@ impl From<std::io::Error> for DataError {
     }
 }
 
+impl From<rusqlite::Error> for DataError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => {
+                let code = code.extended_code;
+                of_code(code, message.as_deref().unwrap_or(&class(code)))
+            }
+            other => Self::Sqlite(other.to_string()),
+        }
+    }
+}
+
 fn of_sqlite(error: &dyn DatabaseError) -> DataError {
     let code = error
         .code()
         .and_then(|code| code.parse::<i32>().ok())
         .unwrap_or(1);
+    of_code(code, error.message())
+}
+
+fn of_code(code: i32, message: &str) -> DataError {
     if code & 0xff == SQLITE_INTERRUPT {
         return DataError::TooLong;
     }
     let class = class(code);
-    let message = error.message();
     let hint = match code {
         5 => " (SQLITE_BUSY)",
         SQLITE_FULL | SQLITE_IOERR_SHMSIZE => FULL,
