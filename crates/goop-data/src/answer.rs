@@ -112,6 +112,24 @@ impl Answer {
         })
     }
 
+    /// Gathers its JSON, and says whether it was cut. As [`Answer::whole`], and with less work.
+    ///
+    /// # Errors
+    /// As [`Answer::whole`].
+    pub(crate) async fn json(self) -> Result<(Vec<u8>, bool), DataError> {
+        let mut pieces = self.pieces();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            if bytes.is_empty() {
+                bytes = piece;
+            } else {
+                bytes.extend(piece);
+            }
+        }
+        Ok((bytes, pieces.more()))
+    }
+
     /// Its JSON in pieces, row by row, as [`Pieces::next`] gives them.
     pub fn chunks(self) -> impl Stream<Item = Result<Vec<u8>, DataError>> + Send {
         stream::unfold(self.pieces(), |mut pieces| async move {
@@ -174,13 +192,16 @@ impl Pieces {
         let mut bytes = Vec::with_capacity(CHUNK);
         let mut sign = opening;
         while bytes.len() < CHUNK {
-            let Some(value) = list.next().await? else {
+            let Some(row) = list.row().await? else {
                 bytes.push(b']');
                 self.more = list.rest.more();
                 return Ok(bytes);
             };
             bytes.push(sign);
-            bytes.extend(to_bytes(&value));
+            match list.items {
+                Items::Objects => row.write(list.form, &mut bytes),
+                Items::Values => row.write_first(list.form, &mut bytes),
+            }
             sign = b',';
         }
         self.state = State::Rest(list);
@@ -189,11 +210,15 @@ impl Pieces {
 }
 
 impl List {
+    async fn row(&mut self) -> Result<Option<Row>, DataError> {
+        match self.first.take() {
+            Some(row) => Ok(Some(row)),
+            None => self.rest.next().await,
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Json>, DataError> {
-        let row = match self.first.take() {
-            Some(row) => Some(row),
-            None => self.rest.next().await?,
-        };
+        let row = self.row().await?;
         Ok(row.map(|row| match self.items {
             Items::Objects => row.to_json(self.form),
             Items::Values => row.first_to_json(self.form),

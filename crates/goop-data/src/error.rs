@@ -99,6 +99,18 @@ impl From<std::io::Error> for DataError {
     }
 }
 
+impl From<rusqlite::Error> for DataError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => {
+                let code = code.extended_code;
+                of_code(code, message.as_deref().unwrap_or(&class(code)))
+            }
+            other => Self::Sqlite(other.to_string()),
+        }
+    }
+}
+
 /// SQLite's extended result code; "SQL logic error" where it gave none.
 fn code(error: &dyn DatabaseError) -> i32 {
     error.code().and_then(|code| code.parse().ok()).unwrap_or(1)
@@ -111,12 +123,14 @@ pub(crate) fn is_full(error: &sqlx::Error) -> bool {
 }
 
 fn of_sqlite(error: &dyn DatabaseError) -> DataError {
-    let code = code(error);
+    of_code(code(error), error.message())
+}
+
+fn of_code(code: i32, message: &str) -> DataError {
     if code & 0xff == SQLITE_INTERRUPT {
         return DataError::TooLong;
     }
     let class = class(code);
-    let message = error.message();
     let hint = match code {
         5 => " (SQLITE_BUSY)",
         SQLITE_FULL | SQLITE_IOERR_SHMSIZE => FULL,

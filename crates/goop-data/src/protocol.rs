@@ -104,7 +104,7 @@ where
         Some(Err(error)) => Response::failed(&error).line(),
         Some(Ok(request)) => {
             let caller = Caller::visitor(peer.to_string(), email);
-            let plain = answer(data, &caller, &request).await.line();
+            let plain = answer(data, &caller, &request).await;
             match keys.seal_for(&peer, &plain) {
                 Some(sealed) => [SEALED, sealed.as_bytes()].concat(),
                 None => plain,
@@ -135,24 +135,24 @@ fn read_request(peer: &PeerId, line: &[u8], keys: &impl Keyring) -> Result<Reque
     }
 }
 
-async fn answer(data: &Data, caller: &Caller, request: &Request) -> Response {
-    let work = async { data.execute(caller, request).await?.whole().await };
+/// The line that answers a request.
+async fn answer(data: &Data, caller: &Caller, request: &Request) -> Vec<u8> {
+    let work = async { data.execute(caller, request).await?.json().await };
     let done = timeout(WORK_DEADLINE, work)
         .await
         .unwrap_or(Err(DataError::TooLong));
     match done {
-        Ok(Whole { value, more }) => {
+        Ok((json, more)) => {
             // Nothing found is nothing said, but for lists (network.md 7.3).
             let single = matches!(Op::of(&request.op), Some(Op::QueryOne | Op::LuaCall));
-            let data = Some(value).filter(|value| !(single && value.is_null()));
-            Response {
-                ok: true,
-                data,
-                error: String::new(),
-                more,
+            if single && json == b"null" {
+                return br#"{"ok":true}"#.to_vec();
             }
+            // As `Response` would be written, whose `data` this is.
+            let more: &[u8] = if more { br#","more":true"# } else { b"" };
+            [br#"{"data":"#, &json[..], more, br#","ok":true}"#].concat()
         }
-        Err(error) => Response::failed(&error),
+        Err(error) => Response::failed(&error).line(),
     }
 }
 

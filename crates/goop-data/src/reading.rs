@@ -76,7 +76,7 @@ pub(crate) fn values(args: &[Json]) -> Result<Vec<Value>, DataError> {
 }
 
 impl Data {
-    fn ask(
+    async fn ask(
         &self,
         caller: &Caller,
         reach: &Reach,
@@ -87,9 +87,9 @@ impl Data {
             ..*question
         };
         let statement = select(reach.source(), &question)?;
-        Ok(self
-            .database
-            .rows(statement, reach.scope(), caller.limits()))
+        self.database
+            .rows(statement, reach.scope(), caller.limits())
+            .await
     }
 
     /// Rows as objects.
@@ -98,7 +98,7 @@ impl Data {
     /// The question makes no sense, or the table is not the caller's to read.
     pub async fn find(&self, caller: &Caller, find: &Find) -> Result<Answer, DataError> {
         Answer::list(
-            self.rows_of(caller, find)?,
+            self.rows_of(caller, find).await?,
             Form::Rows,
             Items::Objects,
             Empty::List,
@@ -112,7 +112,7 @@ impl Data {
     /// As [`Data::find`].
     pub async fn query(&self, caller: &Caller, find: &Find) -> Result<Answer, DataError> {
         Answer::list(
-            self.rows_of(caller, find)?,
+            self.rows_of(caller, find).await?,
             Form::Rows,
             Items::Objects,
             Empty::Null,
@@ -120,7 +120,7 @@ impl Data {
         .await
     }
 
-    pub(crate) fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
+    pub(crate) async fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
         let reach = self.reach(caller, &find.table, Operation::Read)?;
         let args = values(&find.args)?;
         let question = Question {
@@ -132,7 +132,7 @@ impl Data {
             offset: find.offset,
             ..Question::default()
         };
-        self.ask(caller, &reach, &question)
+        self.ask(caller, &reach, &question).await
     }
 
     /// The first row that fits, or `null`.
@@ -145,7 +145,7 @@ impl Data {
             offset: find.offset,
             ..find.clone()
         };
-        let row = self.rows_of(caller, &one)?.next().await?;
+        let row = self.rows_of(caller, &one).await?.next().await?;
         Ok(row.map_or(Json::Null, |row| row.to_json(Form::Rows)))
     }
 
@@ -181,7 +181,7 @@ impl Data {
             offset: 0,
             ..find.clone()
         };
-        self.rows_of(caller, &only)?.next().await
+        self.rows_of(caller, &only).await?.next().await
     }
 
     /// Values of one column.
@@ -200,7 +200,7 @@ impl Data {
         };
         self.known_column(caller, &find.table, column)?;
         Answer::list(
-            self.rows_of(caller, &only)?,
+            self.rows_of(caller, &only).await?,
             Form::Rows,
             Items::Values,
             Empty::List,
@@ -232,7 +232,7 @@ impl Data {
             distinct: true,
             ..Question::default()
         };
-        let rows = self.ask(caller, &reach, &question)?;
+        let rows = self.ask(caller, &reach, &question).await?;
         Answer::list(rows, Form::Figures, Items::Values, Empty::List).await
     }
 
@@ -259,7 +259,7 @@ impl Data {
             offset: find.offset,
             ..Question::default()
         };
-        let rows = self.ask(caller, &reach, &question)?;
+        let rows = self.ask(caller, &reach, &question).await?;
         Answer::list(rows, Form::Figures, Items::Objects, Empty::List).await
     }
 

@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde_json::Value as Json;
 use sqlx::encode::IsNull;
 use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments as _, Decode, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
 use crate::DataError;
-use crate::moment;
+use crate::{json, moment};
 
 /// Whole doubles below this are exact and are written without a fraction, as Go writes them.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -86,6 +88,31 @@ impl Value {
         }
     }
 
+    /// Writes what [`Value::to_json`] gives, as [`json::to_bytes`] does.
+    pub(crate) fn write(&self, form: Form, date: bool, bytes: &mut Vec<u8>) {
+        match self {
+            // Most dates are stored as they are shown.
+            Self::Text(text) if !date || (form == Form::Rows && moment::is_plain(text)) => {
+                json::write_text(text, bytes);
+            }
+            Self::Blob(blob) if form == Form::Rows => {
+                json::write_text(&String::from_utf8_lossy(blob), bytes);
+            }
+            other => json::write_value(&other.to_json(form, date), bytes),
+        }
+    }
+
+    /// Takes a value of a result.
+    pub(crate) fn of(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(number) => Self::Real(number),
+            ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
+        }
+    }
+
     /// Bytes that it takes up, about.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -142,6 +169,18 @@ pub(crate) fn arguments(values: &[Value]) -> SqliteArguments {
         let _ = bound.add(value.clone());
     }
     bound
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
 }
 
 impl sqlx::Type<Sqlite> for Value {

@@ -2,6 +2,7 @@
 
 mod catalog;
 pub(crate) mod health;
+mod looks;
 mod readers;
 mod rows;
 mod system;
@@ -80,6 +81,7 @@ pub struct Database {
 struct Inner {
     folder: PathBuf,
     writer: writer::Writer,
+    looks: looks::Looks,
     readers: readers::Readers,
     catalog: RwLock<Arc<Catalog>>,
     changes: broadcast::Sender<Change>,
@@ -113,6 +115,7 @@ impl Database {
         let database = Self {
             inner: Arc::new(Inner {
                 folder: folder.to_owned(),
+                looks: looks::Looks::new(&path),
                 readers: readers::Readers::new(&path),
                 writer,
                 catalog: RwLock::new(Arc::new(catalog)),
@@ -154,6 +157,7 @@ impl Database {
 
     /// Takes no more work, finishes what was given, folds the log into the file and closes it.
     pub async fn close(&self) {
+        self.inner.looks.close().await;
         self.inner.readers.close().await;
         self.inner.writer.close().await;
     }
@@ -213,22 +217,14 @@ impl Database {
         Ok(answer)
     }
 
-    /// Rows of a statement, as they are read.
-    pub(crate) fn rows(&self, statement: Statement, scope: Scope, limits: Limits) -> Rows {
-        rows::start(&self.inner.readers, statement, scope, limits)
-    }
-
-    /// Reads with statements of our own.
-    pub(crate) async fn look<T>(
+    /// Rows of a statement of ours, as they are read.
+    pub(crate) async fn rows(
         &self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, DataError>,
-    ) -> Result<T, DataError> {
-        let mut lease = self.inner.readers.lease().await?;
-        let (connection, guard) = lease.parts()?;
-        guard.open(Scope::Everything, Limits::OWNER.time);
-        let answer = work(connection).await?;
-        lease.finished();
-        Ok(answer)
+        statement: Statement,
+        scope: Scope,
+        limits: Limits,
+    ) -> Result<Rows, DataError> {
+        rows::ask(&self.inner.readers, statement, scope, limits, false).await
     }
 
     /// Rows of a foreign statement, if it is one and only reads.
@@ -238,18 +234,20 @@ impl Database {
         scope: Scope,
         limits: Limits,
     ) -> Result<Rows, DataError> {
-        {
-            let mut lease = self.inner.readers.lease().await?;
-            let (connection, guard) = lease.parts()?;
-            guard.open(scope.clone(), limits.time);
-            if !crate::guard::is_one_reading_statement(connection, &statement.sql).await? {
-                return Err(DataError::invalid(
-                    "one statement that only reads is wanted",
-                ));
-            }
-            lease.finished();
-        }
-        Ok(self.rows(statement, scope, limits))
+        rows::ask(&self.inner.readers, statement, scope, limits, true).await
+    }
+
+    /// Reads with statements of our own.
+    pub(crate) async fn look<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let mut lease = self.inner.looks.lease().await?;
+        let (connection, guard) = lease.parts()?;
+        guard.open(Scope::Everything, Limits::OWNER.time);
+        let answer = work(connection).await?;
+        lease.finished();
+        Ok(answer)
     }
 }
 
@@ -346,7 +344,7 @@ mod tests {
                 values: Vec::new(),
                 outputs: Vec::new(),
             };
-            let mut rows = database.rows(statement, scope(), Limits::VISITOR);
+            let mut rows = database.rows(statement, scope(), Limits::VISITOR).await?;
             rows.next().await.map(|row| row.is_some())
         };
         assert_eq!(ask("SELECT id, count(*) FROM _groups").await, Ok(true));
