@@ -309,8 +309,8 @@ fn one_who_came_through_confirms_and_two_who_did_not_refute() {
     };
     let asked = go_through(&mut checks, &judges, &mut now, told);
     assert_eq!(asked.len(), 3, "{asked:?}");
-    assert_eq!(checks.with(Verdict::Confirmed), [open.clone()]);
-    assert_eq!(checks.with(Verdict::Refuted), [shut.clone()]);
+    assert_eq!(checks.with(Verdict::Confirmed), std::slice::from_ref(&open));
+    assert_eq!(checks.with(Verdict::Refuted), std::slice::from_ref(&shut));
     // Nothing is asked until it may be otherwise; then the old verdict holds until there is another one.
     assert!(checks.next_wake().unwrap() > now + AGAIN / 2);
     now += AGAIN;
