@@ -149,8 +149,8 @@ async fn answer(data: &Data, caller: &Caller, request: &Request) -> Vec<u8> {
                 return br#"{"ok":true}"#.to_vec();
             }
             // As `Response` would be written, whose `data` this is.
-            let more: &[u8] = if more { br#","more":true"# } else { b"" };
-            [br#"{"data":"#, &json[..], more, br#","ok":true}"#].concat()
+            let end: &[u8] = if more { br#","more":true}"# } else { b"}" };
+            [br#"{"ok":true,"data":"#, &json[..], end].concat()
         }
         Err(error) => Response::failed(&error).line(),
     }
