@@ -296,6 +296,7 @@ impl Peer {
                 pictures: self.pictures.clone(),
                 dialer: NetDialer(self.net.clone()),
                 keys: self.keys.clone(),
+                asked: Default::default(),
             }),
             logs,
             profile_changed: Arc::new(move || changed.send_replace(())),
