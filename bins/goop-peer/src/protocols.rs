@@ -27,8 +27,16 @@ use goop_viewer::Neighbours;
 
 use crate::VERSION;
 
-/// Streams that are kept open by their peer are fewer and live longer.
-fn kept_limits() -> RouteLimits {
+/// Kept streams of the data protocol: three questions of visitors are answered at once, so more would only wait.
+fn data_limits() -> RouteLimits {
+    RouteLimits {
+        per_peer: 16,
+        ..RouteLimits::default()
+    }
+}
+
+/// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
+fn http_limits() -> RouteLimits {
     RouteLimits {
         per_peer: 128,
         ..RouteLimits::default()
@@ -84,7 +92,7 @@ pub(crate) fn router(
                 end(caller, data_protocol::PROTOCOL, stream, served.err());
             }
         })
-        .route(StreamProtocol::new(data_protocol::KEPT), kept_limits(), move |caller: Caller, mut stream: Stream| {
+        .route(StreamProtocol::new(data_protocol::KEPT), data_limits(), move |caller: Caller, mut stream: Stream| {
             let (data, keys) = (kept_data.clone(), kept_keys.clone());
             async move {
                 let email = || keys.email_of(&caller.peer);
@@ -117,7 +125,7 @@ pub(crate) fn router(
                 end(caller, diag::PROTOCOL, stream, served.err());
             }
         })
-        .route(StreamProtocol::new(site_http::PROTOCOL), kept_limits(), move |caller: Caller, stream: Stream| {
+        .route(StreamProtocol::new(site_http::PROTOCOL), http_limits(), move |caller: Caller, stream: Stream| {
             let served = served.clone();
             async move {
                 if let Err(error) = site_http::serve(caller.peer, stream, &served).await {
