@@ -344,7 +344,8 @@ mod tests {
                 values: Vec::new(),
                 outputs: Vec::new(),
             };
-            let mut rows = database.rows(statement, scope(), Limits::VISITOR).await?;
+            let lookup = Lookup::new(statement, scope(), Limits::VISITOR);
+            let mut rows = database.rows(lookup).await?;
             rows.next().await.map(|row| row.is_some())
         };
         assert_eq!(ask("SELECT id, count(*) FROM _groups").await, Ok(true));
