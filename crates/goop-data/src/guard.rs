@@ -70,10 +70,11 @@ pub(crate) struct Guard {
     left: AtomicU64,
 }
 
-/// Milliseconds since this process first asked.
-fn clock() -> u64 {
+/// Milliseconds of a moment since this process first asked.
+fn clock(now: Instant) -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(now.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Guard {
@@ -96,7 +97,7 @@ impl Guard {
     fn goes_on(&self) -> bool {
         let turn = self.turn.load(Ordering::Relaxed);
         (turn == 0 || self.left.load(Ordering::Relaxed) < turn)
-            && clock() < self.deadline.load(Ordering::Relaxed)
+            && clock(Instant::now()) < self.deadline.load(Ordering::Relaxed)
     }
 
     /// Says what may be read from now on, and for how long.
@@ -107,9 +108,14 @@ impl Guard {
 
     /// Says for how long statements may run from now on.
     pub(crate) fn allow(&self, within: Duration) {
+        self.allow_since(Instant::now(), within);
+    }
+
+    /// As [`Guard::allow`], for those who know what time it is.
+    pub(crate) fn allow_since(&self, now: Instant, within: Duration) {
         let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         self.deadline
-            .store(clock().saturating_add(within), Ordering::Relaxed);
+            .store(clock(now).saturating_add(within), Ordering::Relaxed);
     }
 
     fn allows(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> bool {

@@ -42,11 +42,10 @@ pub fn rfc3339_of(text: &str) -> String {
 }
 
 /// Whether a text is a time in the form of [`plain`].
-#[must_use]
-pub fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &[u8]) -> bool {
     text.len() == "YYYY-MM-DD HH:MM:SS".len()
-        && text.as_bytes()[10] == b' '
-        && parse(text).is_some()
+        && text[10] == b' '
+        && std::str::from_utf8(text).is_ok_and(|text| parse(text).is_some())
 }
 
 /// Reads the forms that the Go program's driver takes for a time; anything else is plain text.

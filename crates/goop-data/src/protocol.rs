@@ -1,4 +1,6 @@
-//! `/goop/data/1.0.0`, both ends: one JSON line each way, maybe sealed (network.md 7.3).
+//! `/goop/data/1.0.0`, both ends: one JSON line each way, maybe sealed (network.md 7.3). Among ourselves the stream is kept.
+
+mod kept;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +18,8 @@ use crate::answer::Whole;
 use crate::caller::{Caller, Data};
 use crate::json::to_bytes;
 use crate::request::{Op, Request};
+
+pub use kept::{KEEP_ALIVE, KEPT, Visits, serve_kept};
 
 /// The protocol id.
 pub const PROTOCOL: &str = "/goop/data/1.0.0";
@@ -149,8 +153,8 @@ async fn answer(data: &Data, caller: &Caller, request: &Request) -> Vec<u8> {
                 return br#"{"ok":true}"#.to_vec();
             }
             // As `Response` would be written, whose `data` this is.
-            let more: &[u8] = if more { br#","more":true"# } else { b"" };
-            [br#"{"data":"#, &json[..], more, br#","ok":true}"#].concat()
+            let end: &[u8] = if more { br#","more":true}"# } else { b"}" };
+            [br#"{"ok":true,"data":"#, &json[..], end].concat()
         }
         Err(error) => Response::failed(&error).line(),
     }

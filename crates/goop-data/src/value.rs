@@ -88,17 +88,14 @@ impl Value {
         }
     }
 
-    /// Writes what [`Value::to_json`] gives, as [`json::to_bytes`] does.
-    pub(crate) fn write(&self, form: Form, date: bool, bytes: &mut Vec<u8>) {
+    /// As SQLite holds it.
+    pub(crate) fn as_ref(&self) -> ValueRef<'_> {
         match self {
-            // Most dates are stored as they are shown.
-            Self::Text(text) if !date || (form == Form::Rows && moment::is_plain(text)) => {
-                json::write_text(text, bytes);
-            }
-            Self::Blob(blob) if form == Form::Rows => {
-                json::write_text(&String::from_utf8_lossy(blob), bytes);
-            }
-            other => json::write_value(&other.to_json(form, date), bytes),
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
         }
     }
 
@@ -110,16 +107,6 @@ impl Value {
             ValueRef::Real(number) => Self::Real(number),
             ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
             ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
-        }
-    }
-
-    /// Bytes that it takes up, about.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Null | Self::Integer(_) | Self::Real(_) => 8,
-            Self::Text(text) => text.len(),
-            Self::Blob(bytes) => bytes.len(),
         }
     }
 
@@ -148,6 +135,31 @@ impl Value {
     }
 }
 
+/// Writes a value as [`Value::to_json`] and [`json::to_bytes`] have it.
+pub(crate) fn write(value: ValueRef<'_>, form: Form, date: bool, bytes: &mut Vec<u8>) {
+    match (value, form) {
+        (ValueRef::Text(text), _) if !date => write_lossy(text, bytes),
+        // Most dates are stored as they are shown.
+        (ValueRef::Text(text), Form::Rows) if moment::is_plain(text) => write_lossy(text, bytes),
+        (ValueRef::Blob(blob), Form::Rows) => write_lossy(blob, bytes),
+        _ => json::write_value(&Value::of(value).to_json(form, date), bytes),
+    }
+}
+
+fn write_lossy(text: &[u8], bytes: &mut Vec<u8>) {
+    json::write_text(&String::from_utf8_lossy(text), bytes);
+}
+
+/// Bytes that a value takes up, about.
+pub(crate) fn weight(value: ValueRef<'_>) -> usize {
+    const ITSELF: usize = 16;
+    ITSELF
+        + match value {
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+        }
+}
+
 fn real_to_json(number: f64) -> Json {
     if number.fract() == 0.0 && number.abs() < EXACT {
         #[allow(clippy::cast_possible_truncation)] // whole, and within 2^53
@@ -173,13 +185,7 @@ pub(crate) fn arguments(values: &[Value]) -> SqliteArguments {
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(number) => ValueRef::Integer(*number),
-            Self::Real(number) => ValueRef::Real(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
+        Ok(ToSqlOutput::Borrowed(self.as_ref()))
     }
 }
 

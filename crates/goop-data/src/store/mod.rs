@@ -3,6 +3,7 @@
 mod catalog;
 pub(crate) mod health;
 mod looks;
+mod lookup;
 mod readers;
 mod rows;
 mod system;
@@ -19,12 +20,15 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::broadcast;
 
 use crate::DataError;
+use crate::answer::Items;
 use crate::guard::Scope;
-use crate::query::Statement;
+use crate::value::Form;
 
 pub(crate) use catalog::GROUPS_VIEW;
 pub use catalog::{Catalog, ColumnInfo, Table, TableKind};
 pub use health::{Health, Salvaged, copy};
+pub(crate) use lookup::Lookup;
+pub(crate) use rows::Coming;
 pub use rows::{Limits, Row, Rows};
 pub(crate) use writer::Job;
 
@@ -217,24 +221,19 @@ impl Database {
         Ok(answer)
     }
 
-    /// Rows of a statement of ours, as they are read.
-    pub(crate) async fn rows(
-        &self,
-        statement: Statement,
-        scope: Scope,
-        limits: Limits,
-    ) -> Result<Rows, DataError> {
-        rows::ask(&self.inner.readers, statement, scope, limits, false).await
+    /// Rows of a statement, as they are read.
+    pub(crate) async fn rows(&self, lookup: Lookup) -> Result<Rows, DataError> {
+        lookup::rows(&self.inner.readers, lookup).await
     }
 
-    /// Rows of a foreign statement, if it is one and only reads.
-    pub(crate) async fn foreign_rows(
+    /// The JSON of a list of them, as they are read.
+    pub(crate) async fn list(
         &self,
-        statement: Statement,
-        scope: Scope,
-        limits: Limits,
-    ) -> Result<Rows, DataError> {
-        rows::ask(&self.inner.readers, statement, scope, limits, true).await
+        lookup: Lookup,
+        form: Form,
+        items: Items,
+    ) -> Result<Coming<Vec<u8>>, DataError> {
+        lookup::json(&self.inner.readers, lookup, form, items).await
     }
 
     /// Reads with statements of our own.
@@ -279,6 +278,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::query::Statement;
 
     async fn fill(database: &Database, job: Job, sql: &'static str) -> Result<(), DataError> {
         let work = database.write(job, move |connection| {
@@ -344,7 +344,8 @@ mod tests {
                 values: Vec::new(),
                 outputs: Vec::new(),
             };
-            let mut rows = database.rows(statement, scope(), Limits::VISITOR).await?;
+            let lookup = Lookup::new(statement, scope(), Limits::VISITOR);
+            let mut rows = database.rows(lookup).await?;
             rows.next().await.map(|row| row.is_some())
         };
         assert_eq!(ask("SELECT id, count(*) FROM _groups").await, Ok(true));

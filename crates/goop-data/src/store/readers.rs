@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::rows::Asked;
+use super::lookup::Asked;
 use super::{BUSY, Limits};
 use crate::DataError;
 use crate::guard::{self, Guard};
@@ -96,7 +97,7 @@ impl Readers {
 
     /// Has a question answered, as soon as a reader is free: one is never given to strangers.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Asker, DataError> {
-        let others = if asked.limits == Limits::OWNER {
+        let others = if asked.limits() == Limits::OWNER {
             None
         } else {
             Some(take(&self.others).await?)
@@ -195,6 +196,8 @@ fn connect(path: &Path, guard: &'static Guard) -> Result<Connection, DataError> 
         // As every connection of ours (`store::options`), and it only reads.
         "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA query_only = ON",
     )?;
+    // Without it, every value that is bound anew has the statement prepared anew.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     guard::restrict_reader(&connection, guard)?;
     Ok(connection)
