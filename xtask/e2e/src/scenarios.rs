@@ -267,6 +267,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         ),
         scenario("the doctor asks a running peer", Kind::Net, doctor::running),
         scenario(
+            "the doctor looks at a rendezvous server",
+            Kind::Net,
+            doctor::of_a_server,
+        ),
+        scenario(
             "the database in the pages, with a million rows",
             Kind::Browser,
             database::pages,
