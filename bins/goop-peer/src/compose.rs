@@ -328,6 +328,7 @@ impl Peer {
                 pictures: self.pictures.clone(),
                 dialer: NetDialer(self.net.clone()),
                 keys: self.keys.clone(),
+                asked: Default::default(),
             }),
         }
     }

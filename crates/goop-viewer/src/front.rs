@@ -38,6 +38,8 @@ const GUEST_COOKIE: &str = "goop2_guest";
 pub(crate) struct Shared {
     pub(crate) base: Base,
     pub(crate) context: Context,
+    /// The id of this peer as a text.
+    pub(crate) own: String,
     /// The web, for transformations.
     pub(crate) web: Web,
     /// Transformations that run.
@@ -242,6 +244,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 impl Shared {
     pub(crate) fn new(base: Base, context: Context) -> Self {
         Self {
+            own: context.net.local_peer_id().to_base58(),
             web: Web::new(base.desk.version),
             runs: api::Runs::default(),
             site_policy: sites::site_policy(base.control_port),

@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.list {
         lines::ALL
             .iter()
-            .for_each(|line| println!("{:14} {}", line.name, line.what));
+            .for_each(|line| println!("{:18} {}", line.name, line.what));
         return Ok(ExitCode::SUCCESS);
     }
     let profile = arguments.names.first().is_some_and(|name| name == PROFILE);

@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod seen;
+pub(crate) mod splice;
 pub(crate) mod sqlite;
 
 use anyhow::Result;

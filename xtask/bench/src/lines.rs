@@ -8,6 +8,7 @@ mod many;
 mod messages;
 mod own;
 mod pages;
+mod relay;
 mod rendezvous;
 mod seen;
 mod servers;
@@ -185,6 +186,21 @@ pub(crate) const ALL: &[Line] = &[
         name: "rendezvous-restart",
         what: "rendezvous server started again with 5,000 peers",
         take: rendezvous::restart,
+    },
+    Line {
+        name: "relay-throughput",
+        what: "a 256 MB file over the relay",
+        take: relay::throughput,
+    },
+    Line {
+        name: "relay-first-byte",
+        what: "first byte of a page over the relay, once both know each other",
+        take: relay::first_byte,
+    },
+    Line {
+        name: "relay-idle",
+        what: "a relay with 1,000 idle reservations",
+        take: relay::idle,
     },
 ];
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod flood;
+pub(crate) mod places;
 pub(crate) mod post;
 pub(crate) mod rate;
 pub(crate) mod sockets;

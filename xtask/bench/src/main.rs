@@ -17,6 +17,7 @@ mod report;
 mod samples;
 mod space;
 mod stand_in;
+mod star;
 
 use std::process::ExitCode;
 
@@ -42,11 +43,13 @@ fn run() -> Result<ExitCode> {
         floor::ask::COMMAND => floor::ask::run(parse(&command, &rest)),
         floor::seen::WAIT => floor::seen::wait(parse(&command, &rest)),
         floor::seen::START => floor::seen::start(parse(&command, &rest)),
+        floor::splice::COMMAND => floor::splice::run(parse(&command, &rest)),
         floor::sqlite::COMMAND => floor::sqlite::run(parse(&command, &rest)),
         load::flood::COMMAND => load::flood::run(parse(&command, &rest)),
         load::post::COMMAND => load::post::run(parse(&command, &rest)),
         load::rate::COMMAND => load::rate::run(parse(&command, &rest)),
         stand_in::COMMAND => stand_in::run(parse(&command, &rest)),
+        load::places::COMMAND => load::places::run(parse(&command, &rest)),
         load::sockets::COMMAND => load::sockets::run(parse(&command, &rest)),
         load::bulk::COMMAND => load::bulk::run(parse(&command, &rest)),
         _ => return bench::run(argh::from_env()),

@@ -207,11 +207,19 @@ impl<'a> Peer<'a> {
 
     /// Whether the list says that `other` is there.
     pub(crate) fn lists(&self, other: &str) -> Result<bool> {
-        let list: Value = serde_json::from_slice(&self.ask("/api/peers")?.ok("/api/peers")?.body)?;
-        let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
-        Ok(rows
-            .iter()
-            .any(|row| row["ID"] == other && row["Offline"] == false && row["Reachable"] == true))
+        let row = self.row(other)?;
+        Ok(row.is_some_and(|row| row["Offline"] == false && row["Reachable"] == true))
+    }
+
+    /// Whether the list says that `other` is online, reached or not.
+    pub(crate) fn knows(&self, other: &str) -> Result<bool> {
+        Ok(self.row(other)?.is_some_and(|row| row["Offline"] == false))
+    }
+
+    fn row(&self, other: &str) -> Result<Option<Value>> {
+        let list = self.ask("/api/peers")?.ok("/api/peers")?;
+        let rows: Vec<Value> = serde_json::from_slice(&list.body)?;
+        Ok(rows.into_iter().find(|row| row["ID"] == other))
     }
 
     /// Waits until both list each other.

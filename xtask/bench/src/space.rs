@@ -69,7 +69,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    fn new(address: Ipv4Addr) -> Result<Self> {
+    pub(crate) fn new(address: Ipv4Addr) -> Result<Self> {
         let made = std::thread::spawn(|| -> Result<File> {
             unshare(CloneFlags::CLONE_NEWNET).context("a network namespace cannot be made")?;
             File::open("/proc/thread-self/ns/net").context("own network namespace")
@@ -98,7 +98,7 @@ impl Space {
     }
 
     /// The name by which ip(8) finds the namespace.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
@@ -149,16 +149,16 @@ impl Lan {
             })?;
         }
         for space in [&here, &there] {
-            space.enter(wait_for_link)?;
+            space.enter(|| wait_for_link("eth0"))?;
         }
         Ok(Self { here, there })
     }
 }
 
 /// The kernel notices only after up to a second that a link has another end; until then it counts as down.
-fn wait_for_link() -> Result<()> {
+pub(crate) fn wait_for_link(name: &str) -> Result<()> {
     let deadline = Instant::now() + LINK;
-    while !ip(&["-o", "link", "show", "dev", "eth0"])?.contains("state UP") {
+    while !ip(&["-o", "link", "show", "dev", name])?.contains("state UP") {
         if Instant::now() > deadline {
             bail!("the link between the namespaces does not come up");
         }
@@ -168,7 +168,7 @@ fn wait_for_link() -> Result<()> {
 }
 
 /// Runs ip(8) and gives back what it says.
-fn ip(arguments: &[&str]) -> Result<String> {
+pub(crate) fn ip(arguments: &[&str]) -> Result<String> {
     let output = Command::new("ip")
         .args(arguments)
         .output()

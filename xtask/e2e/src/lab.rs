@@ -3,7 +3,6 @@
 //! dozen commands.
 
 mod internet;
-mod line;
 mod nat;
 mod six;
 mod sockets;
@@ -17,8 +16,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::figures::Figures;
 
+pub(crate) use goop_line::Quality;
 pub(crate) use internet::{Home, Internet};
-pub(crate) use line::Quality;
 pub(crate) use nat::Nat;
 pub(crate) use sockets::{
     ARRIVES, accepted, carry, connect, connected, dial, port, receive, receive_until,

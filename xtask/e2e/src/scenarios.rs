@@ -8,6 +8,7 @@ mod doctor;
 mod exposure;
 mod flood;
 mod full_chat;
+mod go_tables;
 mod ipv6;
 mod keeping;
 mod lan;

@@ -174,7 +174,7 @@ async fn of_neighbour(shared: &Shared, peer: PeerId, request: Request) -> Respon
 
 pub(super) fn owner(shared: &Shared) -> Caller {
     Caller::owner(
-        shared.context.net.local_peer_id().to_base58(),
+        shared.own.clone(),
         Profile::of(&shared.base.desk.config.current()).email,
     )
 }

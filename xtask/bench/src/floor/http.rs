@@ -28,6 +28,9 @@ const CHUNK: usize = 256 * 1024;
 /// Serve the same bytes for every request with nothing but hyper.
 #[derive(Debug, FromArgs)]
 pub(crate) struct Options {
+    /// the address to listen on (loopback)
+    #[argh(option, default = "Ipv4Addr::LOCALHOST")]
+    listen: Ipv4Addr,
     /// answer this many bytes from memory
     #[argh(option, default = "0")]
     bytes: usize,
@@ -63,7 +66,7 @@ async fn serve(options: Options) -> Result<()> {
         bytes: vec![b'x'; options.bytes].into(),
         file: options.file,
     });
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let listener = TcpListener::bind(SocketAddr::from((options.listen, 0))).await?;
     println!("http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

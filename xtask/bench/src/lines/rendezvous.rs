@@ -171,7 +171,7 @@ fn start(bench: &Bench, name: &str) -> Result<Process> {
 }
 
 /// It lies beside the peer.
-fn program(bench: &Bench) -> Result<PathBuf> {
+pub(super) fn program(bench: &Bench) -> Result<PathBuf> {
     let program = bench.peer.with_file_name("goop-rendezvous");
     if !program.is_file() {
         bail!(

@@ -21,7 +21,7 @@ const NGINX_PORT: u16 = 8_090;
 /// Headers that a server makes itself.
 const OWN_HEADERS: [&str; 4] = ["content-length", "transfer-encoding", "connection", "date"];
 
-/// A bare hyper server on this side.
+/// A bare hyper server, on this side unless said otherwise.
 #[derive(Debug)]
 pub(super) struct BareHttp<'a> {
     pub(super) process: Process,
@@ -33,18 +33,30 @@ impl<'a> BareHttp<'a> {
     pub(super) fn bytes(bench: &'a Bench, bytes: u64, like: Option<&Reply>) -> Result<Self> {
         let mut options = vec![format!("--bytes={bytes}")];
         options.extend(headers_of(like));
-        Self::start(bench, options)
+        Self::start(bench, &bench.lan.here, options)
+    }
+
+    /// One that answers `bytes` bytes from memory, in another namespace.
+    pub(super) fn bytes_in(bench: &Bench, space: &'a Space, bytes: u64) -> Result<Self> {
+        let listen = format!("--listen={}", space.address);
+        Self::start(bench, space, vec![listen, format!("--bytes={bytes}")])
+    }
+
+    /// One that streams a file, in another namespace.
+    pub(super) fn file_in(bench: &Bench, space: &'a Space, file: &Path) -> Result<Self> {
+        let listen = format!("--listen={}", space.address);
+        let file = format!("--file={}", file.display());
+        Self::start(bench, space, vec![listen, file])
     }
 
     /// One that streams a file, with the headers of `like`.
     pub(super) fn file(bench: &'a Bench, file: &Path, like: Option<&Reply>) -> Result<Self> {
         let mut options = vec![format!("--file={}", file.display())];
         options.extend(headers_of(like));
-        Self::start(bench, options)
+        Self::start(bench, &bench.lan.here, options)
     }
 
-    fn start(bench: &'a Bench, options: Vec<String>) -> Result<Self> {
-        let space = &bench.lan.here;
+    fn start(bench: &Bench, space: &'a Space, options: Vec<String>) -> Result<Self> {
         let arguments = [vec![floor::http::COMMAND.to_owned()], options].concat();
         let process = Process::start(
             space,

@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use goop_line::{Line, Quality};
 
-use super::line::{Line, Quality};
 use super::nat::Nat;
 use super::{Host, Lab, ip};
 

@@ -1,16 +1,15 @@
 // Topology: how this peer is connected, as a drawing and as a table. Drawn anew only when something changed.
 
 import { get } from '../api.js';
-import { listen } from '../events.js';
 import { plain } from '../format.js';
 import { serverAlone } from '../session.js';
-import { mount, useLoad } from '../components/mount.js';
+import { mount, useLive } from '../components/mount.js';
 import { StandingLine } from '../components/standing.js';
 import { Empty, Loaded, Offline } from '../components/states.js';
 import { Subnav } from '../components/subnav.js';
 import { Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
-import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
+import { html, useRef, useState } from '../../vendor/ui.js';
 import { Drawing, kindText } from './topology-drawing.js';
 
 export const title = 'Topology';
@@ -39,9 +38,8 @@ const strings = {
   page: 'Its page',
 };
 
-/** Milliseconds between two looks, and of rest after an event. */
+/** Milliseconds between two looks. */
 const PAUSE = 10_000;
-const SETTLE = 500;
 /** The seconds of an age as the peer says it, such as `1h4m9s`. */
 const seconds = (age) => (age ? [...age.matchAll(/(\d+(?:\.\d+)?)(h|m|s)/g)].reduce((sum, [, n, unit]) => sum + Number(n) * { h: 3600, m: 60, s: 1 }[unit], 0) : undefined);
 const yesNo = (value) => (value ? strings.yes : strings.no);
@@ -93,22 +91,9 @@ const shape = ({ self, relay, peers }) => JSON.stringify([self.id, self.label, s
   (peers ?? []).map(({ id, label, reachable, connection, addr, encryption_supported: sealed }) => [id, label, reachable, connection, addr, sealed])]);
 
 function Topology() {
-  const from = useLoad(() => get('/api/topology').then(named));
+  const from = useLive(() => get('/api/topology').then(named), PAUSE);
   const [look, setLook] = useState('drawing');
   const [chosen, setChosen] = useState('');
-  useEffect(() => {
-    let soon = 0;
-    const timer = setInterval(from.again, PAUSE);
-    const stop = listen(({ topic }) => {
-      if (!/^peer:|^relay:|^reset$/.test(topic) || soon) return;
-      soon = setTimeout(() => { soon = 0; from.again(); }, SETTLE);
-    });
-    return () => {
-      clearInterval(timer);
-      clearTimeout(soon);
-      stop();
-    };
-  }, []);
   const drawn = useRef(null);
   if (from.data && (!drawn.current || shape(drawn.current) !== shape(from.data))) drawn.current = from.data;
   return html`<div class="stack">

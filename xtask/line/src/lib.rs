@@ -1,7 +1,4 @@
-//! A long line: two Ethernet devices, and a thread between them that keeps every frame for a while and loses some.
-//!
-//! `tc netem` does the same where the kernel was built with it; many small kernels were not, and this needs no more
-//! than `/dev/net/tun`. The devices are taps, so everything else treats a long line as it treats a cable.
+#![doc = include_str!("../README.md")]
 
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -17,13 +14,13 @@ use tokio::time::{Instant, sleep_until};
 
 /// What a line does to each frame, in each direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Quality {
+pub struct Quality {
     /// How long a frame is on its way.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// How many of a thousand frames are lost.
-    pub(crate) loss: u16,
+    pub loss: u16,
     /// Makes the same ones be lost again.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 /// Frames on their way in one direction; more are lost, as on a real line (netem's limit, too).
@@ -34,14 +31,17 @@ const FRAME: usize = 1_514;
 
 /// A line that works until it is dropped.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Line {
     /// Makes two devices of these names in the network namespace of the caller, joined by a line.
-    pub(super) fn new(names: [&str; 2], quality: Quality) -> Result<Self> {
+    ///
+    /// # Errors
+    /// There is no `/dev/net/tun`, the names are taken, or the caller may not make devices.
+    pub fn new(names: [&str; 2], quality: Quality) -> Result<Self> {
         ensure!(
             Path::new("/dev/net/tun").exists(),
             "a slow line needs /dev/net/tun: modprobe tun"
