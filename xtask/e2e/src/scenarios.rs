@@ -274,6 +274,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             reached::told,
         ),
         scenario(
+            "the doctor looks at a rendezvous server",
+            Kind::Net,
+            doctor::of_a_server,
+        ),
+        scenario(
             "the database in the pages, with a million rows",
             Kind::Browser,
             database::pages,

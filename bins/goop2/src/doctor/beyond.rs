@@ -44,7 +44,7 @@ pub(super) fn ask_peer(dir: &Path, findings: &mut Vec<Finding>) {
 }
 
 /// Asks the peer's own API.
-fn ask(dir: &Path, path: &str) -> Option<Value> {
+pub(super) fn ask(dir: &Path, path: &str) -> Option<Value> {
     let control = Control::of(dir).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -217,7 +217,7 @@ pub(super) async fn look(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 /// Asks a server for its relay; the error is in words.
-async fn relay_of(server: &str) -> Result<Option<RelayInfo>, String> {
+pub(super) async fn relay_of(server: &str) -> Result<Option<RelayInfo>, String> {
     let (_own, own) = watch::channel(None);
     let (told, mut hears) = mpsc::channel(8);
     let settings = ClientConfig {
