@@ -269,6 +269,29 @@ async fn a_look_that_nobody_answers_does_not_keep_us_from_the_relay() {
     stop([a, b]).await;
 }
 
+/// The relay may be learned after somebody began to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_direct_dial_goes_through_a_relay_that_comes_up_meanwhile() {
+    let relay = relay(Knows::Nothing).await;
+    let (hole, swallowed) = swallowing().await;
+    let a = start(over(Transports::All), Router::new(), "A").await;
+    let b = start(over(Transports::TcpNoise), echoing(), "B").await;
+    b.set_relay(Some(relay.info())).await;
+    reserved(&b).await;
+    a.add_known_addrs(b.local_peer_id(), vec![hole]).await;
+    let asked = ask_echo(&a, b.local_peer_id(), b"in between");
+    let learned = async {
+        eventually("a dial", || !swallowed.lock().unwrap().is_empty()).await;
+        a.set_relay(Some(relay.info())).await;
+    };
+    tokio::join!(asked, learned);
+    assert!(
+        swallowed.lock().unwrap().iter().all(is_open),
+        "the direct dial was waited for"
+    );
+    stop([a, b]).await;
+}
+
 /// A TCP address where connections are taken and nothing is ever said.
 async fn swallowing() -> (Multiaddr, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -98,7 +98,7 @@ impl Host {
         let relay = info.peer;
         let links = self.links.direct_addrs(&relay);
         let seen = links.is_empty() || links.iter().any(address::is_plain_tcp);
-        if seen || self.looking.is_some() {
+        if seen || self.looking.is_some() || !self.relay_dials.is_empty() {
             return;
         }
         let mut addrs = info.addrs.clone();
@@ -162,7 +162,7 @@ impl Host {
         candidates.truncate(crate::punch::MAX_ADDRS);
         let candidates = Candidates {
             addrs: candidates,
-            complete: self.looking.is_none(),
+            complete: self.looking.is_none() && self.relay_dials.is_empty(),
         };
         self.candidates.send_if_modified(|seen| {
             let differs = *seen != candidates;

@@ -103,7 +103,7 @@ pub(super) async fn build(
                 .with_timeout(PING_WITHIN),
         ),
         gossip: OnePipe::new(gossip),
-        streams: streams::Behaviour::new(serving, links),
+        streams: streams::Behaviour::new(serving, links.clone()),
     };
     let circuits = circuits
         .upgrade(Version::V1Lazy)
@@ -131,7 +131,7 @@ pub(super) async fn build(
     Ok(match config.transports {
         Transports::All => {
             let circuits = circuits.map(boxed);
-            let every = every_transport(config, tcp, circuits)?;
+            let every = every_transport(config, tcp, circuits, links)?;
             let builder = builder
                 .with_other_transport(|_| every)
                 .map_err(|error| other(&error))?;
@@ -179,14 +179,18 @@ fn every_transport(
     > + Send
     + Unpin
     + 'static,
+    links: Arc<Links>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     let (resolver, options) = system_dns();
     let security = Security::new(&config.keypair)?;
-    let sockets = WebSockets::new(dns::tokio::Transport::custom(
-        tcp::tokio::Transport::new(tcp.clone()),
-        resolver.clone(),
-        options.clone(),
-    ))
+    let sockets = WebSockets::new(
+        dns::tokio::Transport::custom(
+            tcp::tokio::Transport::new(tcp.clone()),
+            resolver.clone(),
+            options.clone(),
+        ),
+        links,
+    )
     .upgrade(Version::V1Lazy)
     .authenticate(security.clone())
     .multiplex(muxer())
