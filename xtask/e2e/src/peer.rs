@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) dir: PathBuf,
     /// The certificates it trusts, instead of the machine's.
     pub(crate) trust: Option<PathBuf>,
+    /// What its log tells beside the usual (`RUST_LOG`).
+    pub(crate) tells: Option<&'static str>,
     program: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -72,6 +74,7 @@ impl Peer {
             program: lab.bin("goop2"),
             dir,
             trust: None,
+            tells: None,
             log,
             child: None,
         }
@@ -113,6 +116,9 @@ impl Peer {
             .stderr(log);
         if let Some(certificates) = &self.trust {
             command.env("SSL_CERT_FILE", certificates);
+        }
+        if let Some(tells) = self.tells {
+            command.env("RUST_LOG", tells);
         }
         self.child = Some(command.spawn().context("goop2 could not be started")?);
         Ok(())
