@@ -25,7 +25,8 @@ use goop_site::avatar::AvatarCache;
 use goop_site::http::Served;
 use goop_site::store::Store;
 use goop_site::{Site, Visitor};
-use goop_viewer::{Context, LogRing, Viewer};
+use goop_viewer::session::Secret;
+use goop_viewer::{Context, Desk, LogRing, Viewer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hosting::{Hosting, Urls};
 use crate::introductions::{Introductions, Servers};
 use crate::protocols::{Keys, Neighbourhood, NetDialer, router};
+use crate::server_alone::{self, Log};
 use crate::{Ended, LEAVE_WITHIN, Options, VERSION, ViewerSwitch, logging, signals};
 
 /// File of the peers known between runs, in `data/`.
@@ -58,6 +60,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     let leave = signals::leave_on_signal().context("signals cannot be received")?;
     let folder = PeerFolder::open(&options.dir)?;
     let config = folder.config().current();
+    if config.presence.rendezvous_only {
+        let verbose = Arc::new(verbose);
+        let log = Log {
+            ring: logs,
+            verbose,
+        };
+        return server_alone::run(&folder, options.viewer, log, leave).await;
+    }
     // The sockets first: a busy port is said before anybody hears of us.
     let sockets = match options.viewer {
         ViewerSwitch::On => {
@@ -89,9 +99,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
     };
     let viewer = match sockets {
         Some(sockets) => {
-            let mut context = peer.viewer_context(&folder, logs, servers, Arc::new(restart));
-            context.verbose = Arc::new(verbose);
-            Some(Viewer::new(sockets, context)?)
+            let log = Log {
+                ring: logs,
+                verbose: Arc::new(verbose),
+            };
+            let desk = peer.desk(&folder, log, servers, Arc::new(restart));
+            Some(Viewer::new(sockets, desk, peer.viewer_context())?)
         }
         None => None,
     };
@@ -270,17 +283,34 @@ impl Peer {
         Ok((peer, sending, chatting))
     }
 
-    fn viewer_context(
+    fn desk(
         &self,
         folder: &PeerFolder,
-        logs: LogRing,
+        log: Log,
         servers: Servers,
         restart: Arc<dyn Fn() + Send + Sync>,
-    ) -> Context {
+    ) -> Desk {
         let changed = self.changed.clone();
-        Context {
-            keypair: self.identity.keypair.clone(),
+        Desk {
+            secret: Secret::of_peer(&self.identity.keypair),
+            id: Some(self.identity.peer_id),
             config: self.config.clone(),
+            folder: folder.root().to_owned(),
+            data_folder: folder.root().join(DATA_FOLDER),
+            avatar: self.avatar.clone(),
+            servers,
+            logs: log.ring,
+            profile_changed: Arc::new(move || changed.send_replace(())),
+            restart,
+            open: Arc::new(|url| open::that_detached(url)),
+            verbose: log.verbose,
+            metrics: self.metrics.clone(),
+            version: VERSION,
+        }
+    }
+
+    fn viewer_context(&self) -> Context {
+        Context {
             net: self.net.clone(),
             mq: self.mq.clone(),
             chat: self.chat.clone(),
@@ -288,23 +318,13 @@ impl Peer {
             store: self.store.clone(),
             data: self.data.clone(),
             places: self.places.clone(),
-            folder: folder.root().to_owned(),
-            avatar: self.avatar.clone(),
-            servers,
             neighbours: Arc::new(Neighbourhood {
                 visitor: self.visitor.clone(),
                 pictures: self.pictures.clone(),
                 dialer: NetDialer(self.net.clone()),
                 keys: self.keys.clone(),
+                asked: Default::default(),
             }),
-            logs,
-            profile_changed: Arc::new(move || changed.send_replace(())),
-            restart,
-            open: Arc::new(|url| open::that_detached(url)),
-            verbose: Arc::new(|_| ()),
-            metrics: self.metrics.clone(),
-            data_folder: folder.root().join(DATA_FOLDER),
-            version: VERSION,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The composition root: the one place that knows all crates of a peer and puts them together.
 //!
-//! [`run_to_exit`] is what both programs call. Order of a start: log, folder and its lock, identity, site, the
+//! [`run_to_exit`] is what both programs call; a folder whose settings ask for a rendezvous server and nothing else is one
+//! (`server_alone`), which is also what [`run_server_to_exit`] runs. Order of a start: log, folder and its lock, identity, site, the
 //! viewer's sockets (a busy port is said before anybody hears of us), network, pages, `online`. The way out is the
 //! reverse: pages stop, `offline` goes to everybody, connections close, the folder's lock goes last. The first Ctrl-C
 //! starts it and has [`LEAVE_WITHIN`]; the second ends the process at once.
@@ -10,9 +11,10 @@ mod hosting;
 mod introductions;
 mod logging;
 mod protocols;
+mod server_alone;
 mod signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,13 +69,28 @@ const MAX_WORKERS: usize = 4;
 #[must_use]
 pub fn run_to_exit(options: &Options) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    to_exit(cores.min(MAX_WORKERS), run(options))
+}
+
+/// Runs a rendezvous server alone on a folder until it is told to leave, whatever `presence.rendezvous_only` says there; that
+/// is never written into `goop.json`. The folder is made when it is missing.
+///
+/// Ends as [`run_to_exit`] does.
+#[must_use]
+pub fn run_server_to_exit(dir: &Path) -> ExitCode {
+    // Ten thousand peers may be connected: every core may help.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    to_exit(cores, server_alone::run_on(dir))
+}
+
+fn to_exit(workers: usize, work: impl Future<Output = anyhow::Result<Ended>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.min(MAX_WORKERS))
+        .worker_threads(workers)
         .enable_all()
         .build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(options));
+            let outcome = runtime.block_on(work);
             // What still blocks in a worker (a disk that hangs) must not keep the process.
             runtime.shutdown_background();
             outcome

@@ -10,6 +10,9 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 /// What stderr shows unless `RUST_LOG` says otherwise: what a person can act on.
 const TERMINAL: &str = "warn,goop_peer=info";
+/// The same where nothing but a rendezvous server runs.
+const TERMINAL_OF_SERVER: &str = "warn,goop_peer=info,goop_rendezvous=info,\
+     goop_rendezvous::lines=warn,goop_rendezvous_server=info";
 /// What the Logs page shows.
 const PAGE: &str =
     "info,goop_net=debug,goop_site=debug,goop_viewer=debug,libp2p=warn,hickory_proto=error";
@@ -21,7 +24,16 @@ const DETAILS: &str =
 /// Starts logging; gives what switches the details of the Logs page on and off. A second start in one process (tests)
 /// changes nothing.
 pub(crate) fn start(ring: &LogRing) -> impl Fn(bool) + Send + Sync + 'static {
-    let terminal = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(TERMINAL));
+    start_with(ring, TERMINAL)
+}
+
+/// The same for a rendezvous server alone.
+pub(crate) fn start_of_server(ring: &LogRing) -> impl Fn(bool) + Send + Sync + 'static {
+    start_with(ring, TERMINAL_OF_SERVER)
+}
+
+fn start_with(ring: &LogRing, terminal: &str) -> impl Fn(bool) + Send + Sync + 'static {
+    let terminal = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(terminal));
     let terminal = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(true)

@@ -27,10 +27,29 @@ use goop_viewer::Neighbours;
 
 use crate::VERSION;
 
+/// Kept streams of the data protocol: three questions of visitors are answered at once, so more would only wait.
+fn data_limits() -> RouteLimits {
+    RouteLimits {
+        per_peer: 16,
+        ..RouteLimits::default()
+    }
+}
+
 /// Streams of HTTP are kept open by their peer, so they are fewer and live longer.
 fn http_limits() -> RouteLimits {
     RouteLimits {
         per_peer: 128,
+        ..RouteLimits::default()
+    }
+}
+
+/// How many messages of a peer are here at once is the bus's own limit, which tells a flood at once by resetting what is
+/// beyond it. So the router lets twice as many through to it, and resets what waits longer than a message's sender does
+/// (mq.md 1.4).
+fn mq_limits() -> RouteLimits {
+    RouteLimits {
+        per_peer: 2 * goop_mq::receiver::AT_ONCE,
+        wait: goop_mq::HOLD,
         ..RouteLimits::default()
     }
 }
@@ -47,6 +66,7 @@ pub(crate) fn router(
     let site_keys = keys.clone();
     let (diag_keys, started) = (keys.clone(), now_in_words());
     let data_keys = keys.clone();
+    let (kept_data, kept_keys) = (data.clone(), keys.clone());
     let picture = served.avatar.clone();
     Router::new()
         .route(StreamProtocol::new(content::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
@@ -72,6 +92,14 @@ pub(crate) fn router(
                 end(caller, data_protocol::PROTOCOL, stream, served.err());
             }
         })
+        .route(StreamProtocol::new(data_protocol::KEPT), data_limits(), move |caller: Caller, mut stream: Stream| {
+            let (data, keys) = (kept_data.clone(), kept_keys.clone());
+            async move {
+                let email = || keys.email_of(&caller.peer);
+                let served = data_protocol::serve_kept(caller.peer, email, &mut stream, &data).await;
+                end(caller, data_protocol::KEPT, stream, served.err());
+            }
+        })
         .route(StreamProtocol::new(avatar::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
             let (picture, keys) = (picture.clone(), keys.clone());
             async move {
@@ -79,7 +107,7 @@ pub(crate) fn router(
                 end(caller, avatar::PROTOCOL, stream, served.err());
             }
         })
-        .route(StreamProtocol::new(mq_wire::PROTOCOL), RouteLimits::default(), move |caller: Caller, mut stream: Stream| {
+        .route(StreamProtocol::new(mq_wire::PROTOCOL), mq_limits(), move |caller: Caller, mut stream: Stream| {
             let mq = mq.clone();
             async move {
                 let served = mq.serve(caller.peer, caller.relayed, &mut stream).await;
@@ -246,6 +274,8 @@ pub(crate) struct Neighbourhood {
     pub(crate) pictures: AvatarCache,
     pub(crate) dialer: NetDialer,
     pub(crate) keys: Arc<Keys>,
+    /// Streams to their databases.
+    pub(crate) asked: data_protocol::Visits<Stream>,
 }
 
 impl Neighbours for Neighbourhood {
@@ -262,11 +292,15 @@ impl Neighbours for Neighbourhood {
         peer: PeerId,
         request: Request,
     ) -> BoxFuture<'_, Result<Whole, data_protocol::CallError>> {
-        let open = move || async move {
-            let opened = self.dialer.open(peer, data_protocol::PROTOCOL).await;
+        let open = move |protocol| async move {
+            let opened = self.dialer.open(peer, protocol).await;
             opened.map_err(|error| io::Error::other(error.to_string()))
         };
-        Box::pin(async move { data_protocol::ask(peer, open, &request, &*self.keys).await })
+        let kept = self.dialer.speaks(&peer, data_protocol::KEPT) == Some(true);
+        Box::pin(async move {
+            let asked = self.asked.ask(peer, open, kept, &request, &*self.keys);
+            asked.await
+        })
     }
 
     fn avatar(&self, peer: PeerId, announced: AvatarHash) -> BoxFuture<'_, Option<Avatar>> {

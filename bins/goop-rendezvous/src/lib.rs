@@ -1,7 +1,8 @@
 //! One rendezvous server as a process: folder, log, port, and the way out.
 //!
-//! [`run_to_exit`] is what `goop-rendezvous` and `goop2 rendezvous` call. That the folder is a server's is decided by the
-//! command alone and never written into `goop.json`: the same folder can be a peer's again.
+//! [`run_to_exit`] is what `goop-rendezvous` calls; [`start`] is the part of it that `goop2` shares, which adds the pages of
+//! the viewer. That the folder is a server's is decided by the command alone and never written into `goop.json`: the same
+//! folder can be a peer's again.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use goop_identity::folder::PeerFolder;
 use goop_rendezvous::{Server, Settings};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +21,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Exit code after the second signal: 128 + SIGINT, as shells expect.
 const EXIT_INTERRUPTED: i32 = 130;
 /// What stderr shows unless `RUST_LOG` says otherwise: what a person can act on.
-const TERMINAL: &str = "warn,goop_rendezvous=info,goop_rendezvous_server=info";
+const TERMINAL: &str =
+    "warn,goop_rendezvous=info,goop_rendezvous::lines=warn,goop_rendezvous_server=info";
 
 /// Runs a server on a folder until it is told to leave and says, as a process does, how it went.
 #[must_use]
@@ -53,11 +56,29 @@ pub fn run_to_exit(dir: &Path) -> ExitCode {
 }
 
 async fn run(dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
-    let folder = PeerFolder::open(dir)?;
-    let settings = Settings::read(&folder)?;
-    let open_files = raise_open_files();
+    let folder = folder(dir)?;
     let leave = leave_on_signal().context("signals cannot be received")?;
+    let (server, _) = start(&folder).await?;
+    server.run(leave).await?;
+    Ok(())
+}
+
+/// The folder of a server; it and its `goop.json` are made when they are missing.
+///
+/// # Errors
+/// It cannot be made, or not be used.
+pub fn folder(dir: &Path) -> anyhow::Result<PeerFolder> {
+    std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    Ok(PeerFolder::open(dir)?)
+}
+
+/// Takes the ports that the settings of a folder name, and says where the server is. Nothing is written into `goop.json`.
+///
+/// # Errors
+/// A setting makes no sense, a port is taken, or the relay's key cannot be used.
+pub async fn start(folder: &PeerFolder) -> anyhow::Result<(Server, Option<PrometheusHandle>)> {
+    let settings = Settings::read(folder)?;
+    let open_files = raise_open_files();
     let url = settings.own_url();
     let admin = settings.admin_password.is_some();
     let server = Server::bind(settings).await?;
@@ -72,16 +93,13 @@ async fn run(dir: &Path) -> anyhow::Result<()> {
             "this many connections at most; raise the limit of open files (ulimit -n) for more"
         );
     }
-    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
-    let server = match metrics {
-        Ok(metrics) => server.with_metrics(metrics),
+    match PrometheusBuilder::new().install_recorder() {
+        Ok(metrics) => Ok((server.with_metrics(metrics.clone()), Some(metrics))),
         Err(error) => {
             tracing::warn!(%error, "there are no metrics");
-            server
+            Ok((server, None))
         }
-    };
-    server.run(leave).await?;
-    Ok(())
+    }
 }
 
 /// Every connection is an open file: as many as the system lets this process have. How many that are.

@@ -39,7 +39,8 @@ enum Command {
     Db(db::DbCommand),
 }
 
-/// Put a folder online until Ctrl-C (a second Ctrl-C ends at once).
+/// Put a folder online until Ctrl-C (a second Ctrl-C ends at once). With presence.rendezvous_only in goop.json it is a
+/// rendezvous server and nothing else.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "peer")]
 struct PeerCommand {
@@ -51,7 +52,8 @@ struct PeerCommand {
     no_viewer: bool,
 }
 
-/// Run a rendezvous server until Ctrl-C: peers find each other over it across the internet.
+/// Run a rendezvous server and nothing else until Ctrl-C: peers find each other over it across the internet. With
+/// viewer.http_addr set in goop.json, its settings and its log have pages, and the link to them is printed.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "rendezvous")]
 struct RendezvousCommand {
@@ -174,7 +176,7 @@ fn obey(args: Args) -> ExitCode {
         }
         Some(Command::Peer(_)) => missing_directory("peer"),
         Some(Command::Rendezvous(RendezvousCommand { dir: Some(dir) })) => {
-            goop_rendezvous_server::run_to_exit(&dir)
+            goop_peer::run_server_to_exit(&dir)
         }
         Some(Command::Rendezvous(_)) => missing_directory("rendezvous"),
         Some(Command::Doctor(DoctorCommand { dir: Some(dir) })) => doctor::run(&dir),

@@ -5,11 +5,7 @@ use serde_json::Value as Json;
 
 use crate::DataError;
 use crate::json::to_bytes;
-use crate::store::{Row, Rows};
-use crate::value::Form;
-
-/// Bytes of JSON gathered before they are handed on.
-const CHUNK: usize = 16 * 1024;
+use crate::store::Coming;
 
 /// The answer of an operation.
 #[derive(Debug)]
@@ -23,13 +19,12 @@ enum Body {
     List(List),
 }
 
-/// A list that is read as it is sent.
+/// The JSON of a list that is read as it is sent.
 #[derive(Debug)]
 struct List {
-    first: Option<Row>,
-    rest: Rows,
-    form: Form,
-    items: Items,
+    /// Empty where the list is.
+    first: Vec<u8>,
+    rest: Coming<Vec<u8>>,
     empty: Empty,
 }
 
@@ -69,22 +64,11 @@ pub struct Whole {
 }
 
 impl Answer {
-    /// A list, once its first row came: what is wrong with the question is known by then.
-    pub(crate) async fn list(
-        mut rest: Rows,
-        form: Form,
-        items: Items,
-        empty: Empty,
-    ) -> Result<Self, DataError> {
-        let first = rest.next().await?;
+    /// A list, once its first rows came: what is wrong with the question is known by then.
+    pub(crate) async fn list(mut rest: Coming<Vec<u8>>, empty: Empty) -> Result<Self, DataError> {
+        let first = rest.next().await?.unwrap_or_default();
         Ok(Self {
-            body: Body::List(List {
-                first,
-                rest,
-                form,
-                items,
-                empty,
-            }),
+            body: Body::List(List { first, rest, empty }),
         })
     }
 
@@ -93,23 +77,31 @@ impl Answer {
     /// # Errors
     /// What goes wrong while rows are read.
     pub async fn whole(self) -> Result<Whole, DataError> {
-        let mut list = match self.body {
-            Body::Value(value) => return Ok(Whole { value, more: false }),
-            Body::List(list) => list,
-        };
-        let mut values = Vec::new();
-        while let Some(value) = list.next().await? {
-            values.push(value);
+        if let Body::Value(value) = self.body {
+            return Ok(Whole { value, more: false });
         }
-        let value = if values.is_empty() && list.empty == Empty::Null {
-            Json::Null
-        } else {
-            Json::Array(values)
-        };
-        Ok(Whole {
-            value,
-            more: list.rest.more(),
-        })
+        let (json, more) = self.json().await?;
+        let value = serde_json::from_slice(&json);
+        let value = value.map_err(|error| DataError::invalid(error.to_string()))?;
+        Ok(Whole { value, more })
+    }
+
+    /// Gathers its JSON, and says whether it was cut. As [`Answer::whole`], and with less work.
+    ///
+    /// # Errors
+    /// As [`Answer::whole`].
+    pub(crate) async fn json(self) -> Result<(Vec<u8>, bool), DataError> {
+        let mut pieces = self.pieces();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            if bytes.is_empty() {
+                bytes = piece;
+            } else {
+                bytes.extend(piece);
+            }
+        }
+        Ok((bytes, pieces.more()))
     }
 
     /// Its JSON in pieces, row by row, as [`Pieces::next`] gives them.
@@ -139,7 +131,7 @@ pub struct Pieces {
 #[derive(Debug)]
 enum State {
     Begin(Body),
-    Rest(Box<List>),
+    Rest(Coming<Vec<u8>>),
     Done,
 }
 
@@ -147,56 +139,34 @@ impl Pieces {
     /// The next piece; `None` at the end. An error in the middle comes instead of the closing bracket, so that nobody
     /// takes a part for the whole.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>, DataError>> {
-        let (list, opening) = match std::mem::replace(&mut self.state, State::Done) {
-            State::Begin(Body::Value(value)) => return Some(Ok(to_bytes(&value))),
-            State::Begin(Body::List(list)) if list.first.is_none() => {
-                let text: &[u8] = if list.empty == Empty::Null {
-                    b"null"
-                } else {
-                    b"[]"
-                };
-                return Some(Ok(text.to_vec()));
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Begin(Body::Value(value)) => Some(Ok(to_bytes(&value))),
+            State::Begin(Body::List(List { first, rest, empty })) => {
+                self.state = State::Rest(rest);
+                Some(Ok(match empty {
+                    _ if !first.is_empty() => first,
+                    Empty::List => b"[]".to_vec(),
+                    Empty::Null => b"null".to_vec(),
+                }))
             }
-            State::Begin(Body::List(list)) => (Box::new(list), b'['),
-            State::Rest(list) => (list, b','),
-            State::Done => return None,
-        };
-        Some(self.piece(list, opening).await)
+            State::Rest(mut rest) => match rest.next().await {
+                Ok(Some(piece)) => {
+                    self.state = State::Rest(rest);
+                    Some(Ok(piece))
+                }
+                Ok(None) => {
+                    self.more = rest.more();
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            },
+            State::Done => None,
+        }
     }
 
     /// Whether the answer was cut at the caller's limits. Known once [`Pieces::next`] gave `None`.
     #[must_use]
     pub fn more(&self) -> bool {
         self.more
-    }
-
-    async fn piece(&mut self, mut list: Box<List>, opening: u8) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::with_capacity(CHUNK);
-        let mut sign = opening;
-        while bytes.len() < CHUNK {
-            let Some(value) = list.next().await? else {
-                bytes.push(b']');
-                self.more = list.rest.more();
-                return Ok(bytes);
-            };
-            bytes.push(sign);
-            bytes.extend(to_bytes(&value));
-            sign = b',';
-        }
-        self.state = State::Rest(list);
-        Ok(bytes)
-    }
-}
-
-impl List {
-    async fn next(&mut self) -> Result<Option<Json>, DataError> {
-        let row = match self.first.take() {
-            Some(row) => Some(row),
-            None => self.rest.next().await?,
-        };
-        Ok(row.map(|row| match self.items {
-            Items::Objects => row.to_json(self.form),
-            Items::Values => row.first_to_json(self.form),
-        }))
     }
 }

@@ -99,16 +99,38 @@ impl From<std::io::Error> for DataError {
     }
 }
 
+impl From<rusqlite::Error> for DataError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => {
+                let code = code.extended_code;
+                of_code(code, message.as_deref().unwrap_or(&class(code)))
+            }
+            other => Self::Sqlite(other.to_string()),
+        }
+    }
+}
+
+/// SQLite's extended result code; "SQL logic error" where it gave none.
+fn code(error: &dyn DatabaseError) -> i32 {
+    error.code().and_then(|code| code.parse().ok()).unwrap_or(1)
+}
+
+/// Whether SQLite found no room for a page, on the disk or within `max_page_count`. Its text cannot tell: it may name what a
+/// stranger wrote.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if code(&**database) & 0xff == SQLITE_FULL)
+}
+
 fn of_sqlite(error: &dyn DatabaseError) -> DataError {
-    let code = error
-        .code()
-        .and_then(|code| code.parse::<i32>().ok())
-        .unwrap_or(1);
+    of_code(code(error), error.message())
+}
+
+fn of_code(code: i32, message: &str) -> DataError {
     if code & 0xff == SQLITE_INTERRUPT {
         return DataError::TooLong;
     }
     let class = class(code);
-    let message = error.message();
     let hint = match code {
         5 => " (SQLITE_BUSY)",
         SQLITE_FULL | SQLITE_IOERR_SHMSIZE => FULL,
@@ -147,4 +169,40 @@ fn class(code: i32) -> Cow<'static, str> {
         26 => "file is not a database",
         _ => "unknown error",
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
+    use super::{DataError, is_full};
+
+    /// What SQLite says about the last statement; those before it work.
+    async fn failing(statements: &[&str]) -> sqlx::Error {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let (last, before) = statements.split_last().unwrap();
+        for sql in before {
+            let query = sqlx::query(AssertSqlSafe((*sql).to_owned()));
+            query.execute(&mut connection).await.unwrap();
+        }
+        let query = sqlx::query(AssertSqlSafe((*last).to_owned()));
+        query.execute(&mut connection).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_full_database_is_known_by_its_code_whatever_the_text_says() {
+        let full = failing(&[
+            "PRAGMA max_page_count = 2",
+            "CREATE TABLE t (a)",
+            "INSERT INTO t VALUES (zeroblob(100000))",
+        ])
+        .await;
+        assert!(is_full(&full), "{full}");
+        let named = failing(&["SELECT * FROM \"full (13)\""]).await;
+        let said = DataError::from(failing(&["SELECT * FROM \"full (13)\""]).await).to_string();
+        assert!(said.contains(" (13)"), "the text alone misleads: {said}");
+        assert!(!is_full(&named), "{named}");
+        assert!(!is_full(&sqlx::Error::PoolClosed));
+    }
 }

@@ -1,7 +1,7 @@
 //! What SQLite itself refuses on a connection that runs other people's questions. The only `unsafe` of this crate.
 //!
-//! Contract: a raw handle is used only while sqlx's `LockedSqliteHandle` keeps the connection's thread away from it,
-//! and the one pointer that SQLite keeps points to a [`Guard`] that is never freed: it is leaked, about a hundred bytes
+//! Contract: a raw handle of sqlx is used only while its `LockedSqliteHandle` keeps the connection's thread away from it,
+//! one of rusqlite only in the thread that owns the connection, during one call. The one pointer that SQLite keeps points to a [`Guard`] that is never freed: it is leaked, about a hundred bytes
 //! for each of the few connections of a process. The callback reads C strings only during the call that passes them,
 //! takes one short lock and does not unwind.
 #![allow(unsafe_code)]
@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use libsqlite3_sys as ffi;
+use rusqlite::Connection;
 use sqlx::SqliteConnection;
 
 use crate::DataError;
@@ -63,15 +64,42 @@ pub(crate) struct Guard {
     scope: Mutex<Scope>,
     /// When the running statement is ended, in milliseconds since [`clock`] began.
     deadline: AtomicU64,
+    /// The number of the question that runs; 0 where questions have none.
+    turn: AtomicU64,
+    /// The last question whose asker left.
+    left: AtomicU64,
 }
 
-/// Milliseconds since this process first asked.
-fn clock() -> u64 {
+/// Milliseconds of a moment since this process first asked.
+fn clock(now: Instant) -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(now.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Guard {
+    /// A guard for a connection, as long as the process.
+    pub(crate) fn new() -> &'static Self {
+        Box::leak(Box::default())
+    }
+
+    /// Says which question comes next; numbers grow.
+    pub(crate) fn begin(&self, turn: u64) {
+        self.turn.store(turn, Ordering::Relaxed);
+    }
+
+    /// Ends a question, if it is the one that runs.
+    pub(crate) fn leave(&self, turn: u64) {
+        self.left.fetch_max(turn, Ordering::Relaxed);
+    }
+
+    /// Whether what runs may go on.
+    fn goes_on(&self) -> bool {
+        let turn = self.turn.load(Ordering::Relaxed);
+        (turn == 0 || self.left.load(Ordering::Relaxed) < turn)
+            && clock(Instant::now()) < self.deadline.load(Ordering::Relaxed)
+    }
+
     /// Says what may be read from now on, and for how long.
     pub(crate) fn open(&self, scope: Scope, within: Duration) {
         *self.scope.lock().unwrap_or_else(PoisonError::into_inner) = scope;
@@ -80,9 +108,14 @@ impl Guard {
 
     /// Says for how long statements may run from now on.
     pub(crate) fn allow(&self, within: Duration) {
+        self.allow_since(Instant::now(), within);
+    }
+
+    /// As [`Guard::allow`], for those who know what time it is.
+    pub(crate) fn allow_since(&self, now: Instant, within: Duration) {
         let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         self.deadline
-            .store(clock().saturating_add(within), Ordering::Relaxed);
+            .store(clock(now).saturating_add(within), Ordering::Relaxed);
     }
 
     fn allows(&self, action: c_int, first: Option<&str>, second: Option<&str>) -> bool {
@@ -163,38 +196,40 @@ pub(crate) async fn fill(connection: &mut SqliteConnection) -> Result<&'static G
     Ok(guard)
 }
 
-/// Puts clock, limits and authorizer onto a reading connection.
+/// Puts clock, limits and authorizer onto a connection of ours that only looks.
 pub(crate) async fn restrict(
     connection: &mut SqliteConnection,
 ) -> Result<&'static Guard, DataError> {
     let guard = watch(connection).await?;
     let mut handle = connection.lock_handle().await?;
-    let raw = handle.as_raw_handle().as_ptr();
-    // SAFETY: the handle is open and ours while `handle` lives; the pointer is to a leaked guard, and `authorize` keeps
-    // to the callback's contract.
-    let set = unsafe {
-        ffi::sqlite3_set_authorizer(
-            raw,
-            Some(authorize),
-            std::ptr::from_ref(guard).cast_mut().cast(),
-        )
-    };
-    if set == ffi::SQLITE_OK {
-        Ok(guard)
-    } else {
-        Err(DataError::Unavailable)
-    }
+    authorized(handle.as_raw_handle().as_ptr(), guard)?;
+    Ok(guard)
+}
+
+/// Puts clock, limits and authorizer onto a connection that answers questions.
+pub(crate) fn restrict_reader(
+    connection: &Connection,
+    guard: &'static Guard,
+) -> Result<(), DataError> {
+    connection.progress_handler(LOOK_EVERY, Some(|| !guard.goes_on()))?;
+    // SAFETY: the handle is open and this thread's own as long as `connection` is borrowed.
+    let raw = unsafe { connection.handle() };
+    limited(raw);
+    authorized(raw, guard)
 }
 
 /// Puts clock and limits onto a connection: conditions of others run on the writing one too.
 pub(crate) async fn watch(connection: &mut SqliteConnection) -> Result<&'static Guard, DataError> {
-    let guard: &'static Guard = Box::leak(Box::default());
+    let guard = Guard::new();
     guard.allow(Duration::from_secs(60));
     let mut handle = connection.lock_handle().await?;
-    handle.set_progress_handler(LOOK_EVERY, move || {
-        clock() < guard.deadline.load(Ordering::Relaxed)
-    });
-    let raw = handle.as_raw_handle().as_ptr();
+    handle.set_progress_handler(LOOK_EVERY, || guard.goes_on());
+    limited(handle.as_raw_handle().as_ptr());
+    Ok(guard)
+}
+
+/// `raw` must be open and nobody else's during the call.
+fn limited(raw: *mut ffi::sqlite3) {
     for (limit, most) in [
         (ffi::SQLITE_LIMIT_LENGTH, MAX_VALUE),
         (ffi::SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT),
@@ -206,26 +241,43 @@ pub(crate) async fn watch(connection: &mut SqliteConnection) -> Result<&'static 
         (ffi::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_BOUND),
         (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),
     ] {
-        // SAFETY: the handle is open and ours while `handle` lives; limits are plain numbers.
+        // SAFETY: the handle is open and ours; limits are plain numbers.
         unsafe { ffi::sqlite3_limit(raw, limit, most) };
     }
-    Ok(guard)
+}
+
+/// `raw` must be open and nobody else's during the call.
+fn authorized(raw: *mut ffi::sqlite3, guard: &'static Guard) -> Result<(), DataError> {
+    // SAFETY: the handle is open and ours; the pointer is to a leaked guard, and `authorize` keeps to the callback's
+    // contract.
+    let set = unsafe {
+        ffi::sqlite3_set_authorizer(
+            raw,
+            Some(authorize),
+            std::ptr::from_ref(guard).cast_mut().cast(),
+        )
+    };
+    if set == ffi::SQLITE_OK {
+        Ok(())
+    } else {
+        Err(DataError::Unavailable)
+    }
 }
 
 /// Whether a text is one statement that only reads. It is prepared under the connection's authorizer and not run.
-pub(crate) async fn is_one_reading_statement(
-    connection: &mut SqliteConnection,
+pub(crate) fn is_one_reading_statement(
+    connection: &Connection,
     sql: &str,
 ) -> Result<bool, DataError> {
     let length =
         c_int::try_from(sql.len()).map_err(|_| DataError::invalid("the statement is too long"))?;
-    let mut handle = connection.lock_handle().await?;
-    let raw = handle.as_raw_handle().as_ptr();
     let mut statement = std::ptr::null_mut();
     let mut tail = std::ptr::null();
-    // SAFETY: `sql` is readable for `length` bytes and outlives the call; the outputs are ours; the statement is
-    // finalized here, before the connection is let go; `tail` points into `sql` or is null.
+    // SAFETY: the handle is open and this thread's own as long as `connection` is borrowed; `sql` is readable for `length`
+    // bytes and outlives the call; the outputs are ours; the statement is finalized here; `tail` points into `sql` or is
+    // null.
     unsafe {
+        let raw = connection.handle();
         let prepared =
             ffi::sqlite3_prepare_v2(raw, sql.as_ptr().cast(), length, &mut statement, &mut tail);
         if prepared != ffi::SQLITE_OK {

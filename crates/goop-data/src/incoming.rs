@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection
 use tokio::io::AsyncReadExt;
 
 use crate::DataError;
+use crate::error;
 use crate::guard::{self, Guard, Scope};
 use crate::ident::{is_name, is_reserved, quoted};
 use crate::meta::{IMPORTED, TEMPLATE_REQUIRE_EMAIL, TEMPLATE_TABLES};
@@ -255,19 +256,22 @@ async fn one(
         done = run(connection, repaired).await;
     }
     let Err(error) = done else { return Ok(()) };
-    let error = DataError::from(error);
-    if error.to_string().contains(" (13)") && is_full(connection, guard).await? {
+    if error::is_full(&error) && has_no_pages_left(connection, guard).await? {
         return Err(DataError::invalid(format!(
             "{SCRIPT} makes more rows than it holds, in {shown:?}"
         )));
     }
     Err(DataError::invalid(format!(
-        "{SCRIPT}: {error} in {shown:?}"
+        "{SCRIPT}: {} in {shown:?}",
+        DataError::from(error)
     )))
 }
 
 /// Whether it is not the disk that is full.
-async fn is_full(connection: &mut SqliteConnection, guard: &Guard) -> Result<bool, DataError> {
+async fn has_no_pages_left(
+    connection: &mut SqliteConnection,
+    guard: &Guard,
+) -> Result<bool, DataError> {
     guard.open(Scope::Loaded, STATEMENT);
     let mut pragma = async |sql: &'static str| -> Result<i64, DataError> {
         Ok(sqlx::query_scalar(sql).fetch_one(&mut *connection).await?)

@@ -12,10 +12,37 @@ use serde_json::ser::{Formatter, Serializer};
 #[must_use]
 pub fn to_bytes(value: &serde_json::Value) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
-    let mut serializer = Serializer::with_formatter(&mut bytes, GoEscapes);
-    // Writing into memory does not fail, and keys of a JSON value are texts.
-    let _ = value.serialize(&mut serializer);
+    write_value(value, &mut bytes);
     bytes
+}
+
+/// Writes a value as [`to_bytes`] has it.
+pub(crate) fn write_value(value: &serde_json::Value, bytes: &mut Vec<u8>) {
+    write(value, bytes);
+}
+
+/// Writes a text as [`to_bytes`] has it.
+pub(crate) fn write_text(text: &str, bytes: &mut Vec<u8>) {
+    write(text, bytes);
+}
+
+fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
+    // Writing into memory does not fail, and keys of a JSON value are texts.
+    let _ = value.serialize(&mut Serializer::with_formatter(bytes, GoEscapes));
+}
+
+/// Where the first letter is that is escaped beyond what JSON asks for.
+fn special(text: &str) -> Option<(usize, char)> {
+    // The two separators begin with the same byte in UTF-8 as many other letters.
+    const SEPARATORS: u8 = 0xe2;
+    let bytes = text.as_bytes();
+    let maybe = bytes
+        .iter()
+        .position(|byte| matches!(byte, b'<' | b'>' | b'&' | &SEPARATORS))?;
+    text[maybe..]
+        .char_indices()
+        .find(|(_, letter)| matches!(letter, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'))
+        .map(|(at, letter)| (maybe + at, letter))
 }
 
 struct GoEscapes;
@@ -26,10 +53,7 @@ impl Formatter for GoEscapes {
         W: ?Sized + io::Write,
     {
         let mut rest = fragment;
-        while let Some((at, special)) = rest
-            .char_indices()
-            .find(|(_, letter)| matches!(letter, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'))
-        {
+        while let Some((at, special)) = special(rest) {
             writer.write_all(&rest.as_bytes()[..at])?;
             write!(writer, "\\u{:04x}", u32::from(special))?;
             rest = &rest[at + special.len_utf8()..];

@@ -9,7 +9,7 @@
 //! | [`schema`], [`check`] | typed tables and what they ask of a row |
 //! | [`graphql`] | tables in context, asked in GraphQL |
 //! | [`transform`] | rows of a table, a file or the web made into rows of another shape |
-//! | [`protocol`] | `/goop/data/1.0.0`, both ends |
+//! | [`protocol`] | `/goop/data/1.0.0` and, on a stream that is kept, `/goop/data/2.0.0`, both ends |
 //! | [`Dump`], [`Incoming`] | all tables out as SQL, and in again |
 //! | [`tool`] | a database from outside its peer |
 //! | [`chat`], [`peers`], [`meta`] | the program's own tables |

@@ -41,6 +41,13 @@ pub fn rfc3339_of(text: &str) -> String {
     parse(text).map_or_else(|| text.to_owned(), rfc3339)
 }
 
+/// Whether a text is a time in the form of [`plain`].
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    text.len() == "YYYY-MM-DD HH:MM:SS".len()
+        && text[10] == b' '
+        && std::str::from_utf8(text).is_ok_and(|text| parse(text).is_some())
+}
+
 /// Reads the forms that the Go program's driver takes for a time; anything else is plain text.
 #[must_use]
 pub fn parse(text: &str) -> Option<OffsetDateTime> {

@@ -1,4 +1,6 @@
-//! `/goop/data/1.0.0`, both ends: one JSON line each way, maybe sealed (network.md 7.3).
+//! `/goop/data/1.0.0`, both ends: one JSON line each way, maybe sealed (network.md 7.3). Among ourselves the stream is kept.
+
+mod kept;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +18,8 @@ use crate::answer::Whole;
 use crate::caller::{Caller, Data};
 use crate::json::to_bytes;
 use crate::request::{Op, Request};
+
+pub use kept::{KEEP_ALIVE, KEPT, Visits, serve_kept};
 
 /// The protocol id.
 pub const PROTOCOL: &str = "/goop/data/1.0.0";
@@ -104,7 +108,7 @@ where
         Some(Err(error)) => Response::failed(&error).line(),
         Some(Ok(request)) => {
             let caller = Caller::visitor(peer.to_string(), email);
-            let plain = answer(data, &caller, &request).await.line();
+            let plain = answer(data, &caller, &request).await;
             match keys.seal_for(&peer, &plain) {
                 Some(sealed) => [SEALED, sealed.as_bytes()].concat(),
                 None => plain,
@@ -135,24 +139,24 @@ fn read_request(peer: &PeerId, line: &[u8], keys: &impl Keyring) -> Result<Reque
     }
 }
 
-async fn answer(data: &Data, caller: &Caller, request: &Request) -> Response {
-    let work = async { data.execute(caller, request).await?.whole().await };
+/// The line that answers a request.
+async fn answer(data: &Data, caller: &Caller, request: &Request) -> Vec<u8> {
+    let work = async { data.execute(caller, request).await?.json().await };
     let done = timeout(WORK_DEADLINE, work)
         .await
         .unwrap_or(Err(DataError::TooLong));
     match done {
-        Ok(Whole { value, more }) => {
+        Ok((json, more)) => {
             // Nothing found is nothing said, but for lists (network.md 7.3).
             let single = matches!(Op::of(&request.op), Some(Op::QueryOne | Op::LuaCall));
-            let data = Some(value).filter(|value| !(single && value.is_null()));
-            Response {
-                ok: true,
-                data,
-                error: String::new(),
-                more,
+            if single && json == b"null" {
+                return br#"{"ok":true}"#.to_vec();
             }
+            // As `Response` would be written, whose `data` this is.
+            let end: &[u8] = if more { br#","more":true}"# } else { b"}" };
+            [br#"{"ok":true,"data":"#, &json[..], end].concat()
         }
-        Err(error) => Response::failed(&error),
+        Err(error) => Response::failed(&error).line(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::caller::{Caller, CallerKind, Data, Reach};
 use crate::guard::Scope;
 use crate::ident::{is_name, quoted};
 use crate::query::{Question, Statement, select};
-use crate::store::{Limits, Row, Rows};
+use crate::store::{Limits, Lookup, Row, Rows};
 
 use crate::value::{Form, Value};
 
@@ -76,20 +76,19 @@ pub(crate) fn values(args: &[Json]) -> Result<Vec<Value>, DataError> {
 }
 
 impl Data {
-    fn ask(
+    /// What is to be read of a table.
+    fn lookup(
         &self,
         caller: &Caller,
         reach: &Reach,
         question: &Question<'_>,
-    ) -> Result<Rows, DataError> {
+    ) -> Result<Lookup, DataError> {
         let question = Question {
             owned_by: reach.owned_by.as_deref(),
             ..*question
         };
         let statement = select(reach.source(), &question)?;
-        Ok(self
-            .database
-            .rows(statement, reach.scope(), caller.limits()))
+        Ok(Lookup::new(statement, reach.scope(), caller.limits()))
     }
 
     /// Rows as objects.
@@ -97,13 +96,9 @@ impl Data {
     /// # Errors
     /// The question makes no sense, or the table is not the caller's to read.
     pub async fn find(&self, caller: &Caller, find: &Find) -> Result<Answer, DataError> {
-        Answer::list(
-            self.rows_of(caller, find)?,
-            Form::Rows,
-            Items::Objects,
-            Empty::List,
-        )
-        .await
+        let lookup = self.find_lookup(caller, find)?;
+        self.listed(lookup, Form::Rows, Items::Objects, Empty::List)
+            .await
     }
 
     /// As [`Data::find`]; nothing is `null`.
@@ -111,16 +106,26 @@ impl Data {
     /// # Errors
     /// As [`Data::find`].
     pub async fn query(&self, caller: &Caller, find: &Find) -> Result<Answer, DataError> {
-        Answer::list(
-            self.rows_of(caller, find)?,
-            Form::Rows,
-            Items::Objects,
-            Empty::Null,
-        )
-        .await
+        let lookup = self.find_lookup(caller, find)?;
+        self.listed(lookup, Form::Rows, Items::Objects, Empty::Null)
+            .await
     }
 
-    pub(crate) fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
+    async fn listed(
+        &self,
+        lookup: Lookup,
+        form: Form,
+        items: Items,
+        empty: Empty,
+    ) -> Result<Answer, DataError> {
+        Answer::list(self.database.list(lookup, form, items).await?, empty).await
+    }
+
+    pub(crate) async fn rows_of(&self, caller: &Caller, find: &Find) -> Result<Rows, DataError> {
+        self.database.rows(self.find_lookup(caller, find)?).await
+    }
+
+    fn find_lookup(&self, caller: &Caller, find: &Find) -> Result<Lookup, DataError> {
         let reach = self.reach(caller, &find.table, Operation::Read)?;
         let args = values(&find.args)?;
         let question = Question {
@@ -132,7 +137,7 @@ impl Data {
             offset: find.offset,
             ..Question::default()
         };
-        self.ask(caller, &reach, &question)
+        self.lookup(caller, &reach, &question)
     }
 
     /// The first row that fits, or `null`.
@@ -145,7 +150,7 @@ impl Data {
             offset: find.offset,
             ..find.clone()
         };
-        let row = self.rows_of(caller, &one)?.next().await?;
+        let row = self.rows_of(caller, &one).await?.next().await?;
         Ok(row.map_or(Json::Null, |row| row.to_json(Form::Rows)))
     }
 
@@ -181,7 +186,7 @@ impl Data {
             offset: 0,
             ..find.clone()
         };
-        self.rows_of(caller, &only)?.next().await
+        self.rows_of(caller, &only).await?.next().await
     }
 
     /// Values of one column.
@@ -199,13 +204,9 @@ impl Data {
             ..find.clone()
         };
         self.known_column(caller, &find.table, column)?;
-        Answer::list(
-            self.rows_of(caller, &only)?,
-            Form::Rows,
-            Items::Values,
-            Empty::List,
-        )
-        .await
+        let lookup = self.find_lookup(caller, &only)?;
+        self.listed(lookup, Form::Rows, Items::Values, Empty::List)
+            .await
     }
 
     /// Values of one column, each once, in order.
@@ -232,8 +233,9 @@ impl Data {
             distinct: true,
             ..Question::default()
         };
-        let rows = self.ask(caller, &reach, &question)?;
-        Answer::list(rows, Form::Figures, Items::Values, Empty::List).await
+        let lookup = self.lookup(caller, &reach, &question)?;
+        self.listed(lookup, Form::Figures, Items::Values, Empty::List)
+            .await
     }
 
     /// Figures about rows.
@@ -259,8 +261,9 @@ impl Data {
             offset: find.offset,
             ..Question::default()
         };
-        let rows = self.ask(caller, &reach, &question)?;
-        Answer::list(rows, Form::Figures, Items::Objects, Empty::List).await
+        let lookup = self.lookup(caller, &reach, &question)?;
+        self.listed(lookup, Form::Figures, Items::Objects, Empty::List)
+            .await
     }
 
     /// Rows of a whole statement of SQL: the owner's console, which reads every table, and the scripts of the site, which
@@ -292,7 +295,9 @@ impl Data {
             values: values(args)?,
             outputs: Vec::new(),
         };
-        self.database.foreign_rows(statement, scope, limits).await
+        self.database
+            .rows(Lookup::foreign(statement, scope, limits))
+            .await
     }
 
     /// The first rows of a whole statement, as a page shows them: `{"columns","rows","more"}`, rows as lists of values.

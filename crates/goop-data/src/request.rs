@@ -67,6 +67,26 @@ const WORDS: [(Op, &str); 24] = [
 ];
 
 impl Op {
+    /// Whether it changes nothing, so that it may be asked again.
+    #[must_use]
+    pub fn only_reads(self) -> bool {
+        matches!(
+            self,
+            Self::Tables
+                | Self::OrmSchema
+                | Self::Describe
+                | Self::Query
+                | Self::QueryOne
+                | Self::Exists
+                | Self::Count
+                | Self::Pluck
+                | Self::Distinct
+                | Self::Aggregate
+                | Self::Role
+                | Self::LuaList
+        )
+    }
+
     /// The operation of a word.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {

@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde_json::Value as Json;
 use sqlx::encode::IsNull;
 use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments as _, Decode, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
 use crate::DataError;
-use crate::moment;
+use crate::{json, moment};
 
 /// Whole doubles below this are exact and are written without a fraction, as Go writes them.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -86,13 +88,25 @@ impl Value {
         }
     }
 
-    /// Bytes that it takes up, about.
-    #[must_use]
-    pub fn weight(&self) -> usize {
+    /// As SQLite holds it.
+    pub(crate) fn as_ref(&self) -> ValueRef<'_> {
         match self {
-            Self::Null | Self::Integer(_) | Self::Real(_) => 8,
-            Self::Text(text) => text.len(),
-            Self::Blob(bytes) => bytes.len(),
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }
+    }
+
+    /// Takes a value of a result.
+    pub(crate) fn of(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(number) => Self::Real(number),
+            ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
         }
     }
 
@@ -121,6 +135,31 @@ impl Value {
     }
 }
 
+/// Writes a value as [`Value::to_json`] and [`json::to_bytes`] have it.
+pub(crate) fn write(value: ValueRef<'_>, form: Form, date: bool, bytes: &mut Vec<u8>) {
+    match (value, form) {
+        (ValueRef::Text(text), _) if !date => write_lossy(text, bytes),
+        // Most dates are stored as they are shown.
+        (ValueRef::Text(text), Form::Rows) if moment::is_plain(text) => write_lossy(text, bytes),
+        (ValueRef::Blob(blob), Form::Rows) => write_lossy(blob, bytes),
+        _ => json::write_value(&Value::of(value).to_json(form, date), bytes),
+    }
+}
+
+fn write_lossy(text: &[u8], bytes: &mut Vec<u8>) {
+    json::write_text(&String::from_utf8_lossy(text), bytes);
+}
+
+/// Bytes that a value takes up, about.
+pub(crate) fn weight(value: ValueRef<'_>) -> usize {
+    const ITSELF: usize = 16;
+    ITSELF
+        + match value {
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+        }
+}
+
 fn real_to_json(number: f64) -> Json {
     if number.fract() == 0.0 && number.abs() < EXACT {
         #[allow(clippy::cast_possible_truncation)] // whole, and within 2^53
@@ -142,6 +181,12 @@ pub(crate) fn arguments(values: &[Value]) -> SqliteArguments {
         let _ = bound.add(value.clone());
     }
     bound
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.as_ref()))
+    }
 }
 
 impl sqlx::Type<Sqlite> for Value {

@@ -67,7 +67,7 @@ impl Identity {
         let config = folder.config().current();
         let keypair = key::load_or_create(&folder.resolve(&config.identity.key_file))?;
         let peer_id = keypair.public().to_peer_id();
-        let nacl = load_nacl(folder, &config)?;
+        let nacl = sealing_keys(folder)?;
         Ok(Self {
             keypair,
             peer_id,
@@ -76,7 +76,13 @@ impl Identity {
     }
 }
 
-fn load_nacl(folder: &PeerFolder, config: &Config) -> Result<Option<NaclKeys>, IdentityError> {
+/// The NaCl pair of a folder; made and saved where there is none. A folder that runs a rendezvous server alone has one, too
+/// (rendezvous.md 20). `None` when `goop.json` holds one that cannot be read; it stays as it is.
+///
+/// # Errors
+/// A fresh pair could not be saved.
+pub fn sealing_keys(folder: &PeerFolder) -> Result<Option<NaclKeys>, config::ConfigError> {
+    let config = folder.config().current();
     let p2p = &config.p2p;
     if p2p.nacl_public_key.is_empty() || p2p.nacl_private_key.is_empty() {
         let fresh = NaclKeys::generate();

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crypto_box::aead::AeadInPlace;
 use crypto_box::{Nonce, PublicKey, SalsaBox, SecretKey, Tag};
+use sha2::{Digest, Sha256};
 
 use crate::PeerId;
 
@@ -82,6 +83,15 @@ impl NaclSecret {
 
     pub(crate) fn to_base64(&self) -> String {
         STANDARD.encode(self.0.to_bytes())
+    }
+
+    /// A secret of its own for each purpose, always the same for the same key. It says nothing about the key.
+    #[must_use]
+    pub fn derive_secret(&self, purpose: &[u8]) -> [u8; KEY_LEN] {
+        let hash = Sha256::new()
+            .chain_update(purpose)
+            .chain_update(self.0.to_bytes());
+        hash.finalize().into()
     }
 
     /// The public half.

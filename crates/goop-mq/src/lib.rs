@@ -33,4 +33,4 @@ pub mod words;
 pub use carry::{Carrier, DialError, Dialer, Streams};
 pub use mq::{BroadcastReport, FEATURES, Hints, Mq, Own, SendError, Setup};
 pub use sending::Task;
-pub use serve::ServeError;
+pub use serve::{HOLD, ServeError};

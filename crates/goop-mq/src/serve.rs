@@ -21,7 +21,7 @@ use crate::turns::Ticket;
 use crate::wire::{Ack, MAX_MESSAGE, Message, Payload, Room, WireError, read_object, write};
 
 /// How long a message is held back before its stream is reset: a Go sender waits 2 s for its acknowledgement.
-const HOLD: Duration = Duration::from_millis(1_500);
+pub const HOLD: Duration = Duration::from_millis(1_500);
 /// From the stream's first byte to the message's last (mq.md 1.4).
 const READ: Duration = Duration::from_secs(3);
 /// From there until it is taken: the sender waits 2 s for its acknowledgement.

@@ -12,12 +12,11 @@ use goop_mq::keys::KeyBook;
 use goop_mq::log::{From, Next};
 use goop_mq::topic::{Filter, PeerTopic};
 use goop_mq::wire::{Message, MsgId, Payload};
-use goop_mq::{DialError, Dialer, Mq, SendError, ServeError, Setup, Streams};
+use goop_mq::{DialError, Dialer, Mq, SendError, ServeError};
 use serde_json::{Value, json};
-use support::{Peer, World, content, hand, introduce, pair, raw, topic, wait_for};
+use support::{Peer, World, alone, content, hand, introduce, pair, raw, topic, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// What a page of a peer sees until nothing more comes for a second.
 async fn page(mq: &Mq, topics: &str) -> Vec<Value> {
@@ -129,15 +128,7 @@ impl Dialer for Odd {
 }
 
 async fn odd(answer: &str) -> (Result<MsgId, SendError>, Duration) {
-    let (mq, task) = Mq::new(Setup {
-        me: PeerId::random(),
-        own: std::sync::Arc::new(Default::default),
-        keys: KeyBook::new(None),
-        hints: std::sync::Arc::new(|_| None),
-        router: goop_mq::router::Router::new(),
-    });
-    let leave = CancellationToken::new();
-    tokio::spawn(task.run(Streams(Odd(answer.as_bytes().to_vec())), leave.clone()));
+    let (mq, leave) = alone(Odd(answer.as_bytes().to_vec()));
     let before = Instant::now();
     let sent = mq
         .send(PeerId::random(), topic("chat"), content("hi"))
@@ -607,15 +598,8 @@ impl Dialer for Counting {
 
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_is_brought_to_some_at_a_time() {
-    let (mq, task) = Mq::new(Setup {
-        me: PeerId::random(),
-        own: std::sync::Arc::new(Default::default),
-        keys: KeyBook::new(None),
-        hints: std::sync::Arc::new(|_| None),
-        router: goop_mq::router::Router::new(),
-    });
-    let (dialer, leave) = (Counting::default(), CancellationToken::new());
-    tokio::spawn(task.run(Streams(dialer.clone()), leave.clone()));
+    let dialer = Counting::default();
+    let (mq, leave) = alone(dialer.clone());
     let to = (0..200).map(|_| PeerId::random()).collect();
     let report = mq
         .broadcast(to, &PeerTopic::Broadcast, &content("all"))

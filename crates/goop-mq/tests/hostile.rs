@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use goop_identity::PeerId;
 use goop_identity::seal::NaclKeys;
-use goop_mq::keys::KeyBook;
 use goop_mq::log::{From, Next};
 use goop_mq::topic::Filter;
-use goop_mq::{DialError, Dialer, Mq, ServeError, Setup, Streams};
+use goop_mq::{DialError, Dialer, ServeError};
 use serde_json::{Value, json};
-use support::{World, content, hand, introduce, pair, raw, topic};
+use support::{World, alone, content, hand, introduce, pair, raw, topic};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// Sealed by somebody else, cut short, sent again, in another order.
 #[tokio::test(start_paused = true)]
@@ -143,15 +141,7 @@ impl Dialer for Deaf {
 
 #[tokio::test(start_paused = true)]
 async fn who_stops_reading_costs_no_more_than_a_deadline() {
-    let (mq, task) = Mq::new(Setup {
-        me: PeerId::random(),
-        own: std::sync::Arc::new(Default::default),
-        keys: KeyBook::new(None),
-        hints: std::sync::Arc::new(|_| None),
-        router: goop_mq::router::Router::new(),
-    });
-    let leave = CancellationToken::new();
-    tokio::spawn(task.run(Streams(Deaf::default()), leave.clone()));
+    let (mq, leave) = alone(Deaf::default());
     let before = Instant::now();
     let sent = mq
         .send(PeerId::random(), topic("chat"), content("hi"))

@@ -452,4 +452,47 @@ mod tests {
         assert_eq!(others.len(), 3);
         assert!(others.contains(&first) && others.contains(&direct));
     }
+
+    /// Somebody moved: what they left behind ends only when it is used, one connection after the other, and the good one
+    /// is the oldest, so all others are chosen before it.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_works_is_found_behind_several_that_die_when_used() {
+        /// Three ended within microseconds when this was seen; more are within the attempts.
+        const DYING: usize = 5;
+        let (links, peer) = (Arc::new(Links::default()), PeerId::random());
+        let add = |number| {
+            let id = ConnectionId::new_unchecked(number);
+            let addr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+            let (link, end) = Link::new(id, addr, false, true);
+            links.add(peer, link);
+            end
+        };
+        let mut good = add(0);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            let asked = good.requests.recv().await.unwrap();
+            asked.reply.send(Err(OpenError::NotSpoken)).unwrap();
+        });
+        for number in 1..=DYING {
+            let mut dying = add(number);
+            tasks.spawn(async move {
+                // Both go at the end of this task: the question and the connection it was asked of.
+                assert!(dying.requests.recv().await.is_some());
+            });
+        }
+        let (commands, mut dials) = mpsc::channel(1);
+        let opener = Opener {
+            me: PeerId::random(),
+            links: links.clone(),
+            commands: commands.downgrade(),
+        };
+        let protocol = StreamProtocol::new("/test/1.0.0");
+        let answer = opener.open(peer, &[protocol]).await;
+        assert!(
+            matches!(answer, Err(OpenError::NotSpoken)),
+            "the good connection was not asked: {answer:?}"
+        );
+        assert_eq!(tasks.join_all().await.len(), DYING + 1);
+        assert!(dials.try_recv().is_err(), "nothing had to be dialled");
+    }
 }

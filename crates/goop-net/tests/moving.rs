@@ -5,7 +5,9 @@
 mod support;
 
 use goop_net::{Net, PeerId, RouteLimits, Router, Transports};
-use support::{Cable, ECHO, ask_echo, echo, eventually, over, start, stop, tcp_port, within};
+use support::{
+    Cable, ECHO, Hanging, ask_echo, echo, eventually, over, start, stop, tcp_port, within,
+};
 
 /// Where a peer is connected.
 fn connected_at(net: &Net, peer: PeerId) -> Option<String> {
@@ -73,7 +75,6 @@ async fn a_dial_that_went_nowhere_is_begun_anew_when_the_network_changes() {
 /// Who waits for an answer on a connection that turns out to be dead learns it at once, not when patience ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_a_dead_connection_end_with_it() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let echoing = Router::new().route(ECHO, RouteLimits::default(), echo);
     let a = start(over(Transports::TcpNoise), Router::new(), "A").await;
     let b = start(over(Transports::TcpNoise), echoing, "B").await;
@@ -82,19 +83,9 @@ async fn streams_of_a_dead_connection_end_with_it() {
     let cable = Cable::to(tcp).await;
     a.add_known_addrs(b.local_peer_id(), vec![cable.addr.clone()])
         .await;
-    let (_, mut stream) = a.open(b.local_peer_id(), &[ECHO]).await.unwrap();
-    stream.write_all(b"before").await.unwrap();
-    let mut answer = [0; 6];
-    within("an echo", stream.read_exact(&mut answer))
-        .await
-        .unwrap();
-    cable.cut();
-    stream.write_all(b"after").await.unwrap();
-    // A task of its own, which nothing wakes but the stream itself.
-    let waiting = tokio::spawn(async move { stream.read(&mut answer).await });
+    let hanging = Hanging::on(&a, b.local_peer_id(), &cable).await;
     a.network_changed().await;
-    eventually("an end", || waiting.is_finished()).await;
-    assert!(!waiting.await.unwrap().is_ok_and(|read| read > 0));
+    hanging.ends().await;
     // It learns it, too, and need not be waited for.
     b.network_changed().await;
     stop([a, b]).await;

@@ -15,7 +15,9 @@ use goop_identity::Keypair;
 use goop_identity::presence::{PresenceKind, PresenceMessage};
 use goop_net::{Multiaddr, Net, RelayState, RouteLimits, Router, Transports};
 use relay_server::{Knows, RelayServer};
-use support::{Cable, ECHO, ask_echo, echo, eventually, over, start, stop, tcp_port, within};
+use support::{
+    Cable, ECHO, Hanging, ask_echo, echo, eventually, over, start, stop, tcp_port, within,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 fn echoing() -> Router {
@@ -209,7 +211,6 @@ async fn a_relay_that_comes_back_finds_us_again() {
 /// learns at once that none will come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circuit_that_somebody_left_behind_ends_with_what_waits_on_it() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let relay = relay(Knows::Nothing).await;
     let a = start(over(Transports::Quic), echoing(), "A").await;
     let b = start(over(Transports::TcpNoise), echoing(), "B").await;
@@ -224,21 +225,11 @@ async fn a_circuit_that_somebody_left_behind_ends_with_what_waits_on_it() {
         let record = PresenceMessage::new(PresenceKind::Online, there.local_peer_id(), 1);
         here.heard_from_rendezvous(record).await;
     }
-    let (_, mut stream) = a.open(b.local_peer_id(), &[ECHO]).await.unwrap();
-    stream.write_all(b"before").await.unwrap();
-    let mut answer = [0; 6];
-    within("an echo", stream.read_exact(&mut answer))
-        .await
-        .unwrap();
-    cable.cut();
-    stream.write_all(b"after").await.unwrap();
-    // A task of its own, which nothing wakes but the stream itself.
-    let waiting = tokio::spawn(async move { stream.read(&mut answer).await });
+    let hanging = Hanging::on(&a, b.local_peer_id(), &cable).await;
     b.set_relay(Some(relay.info())).await;
     b.network_changed().await;
     ask_echo(&b, a.local_peer_id(), b"from elsewhere").await;
-    eventually("an end", || waiting.is_finished()).await;
-    assert!(!waiting.await.unwrap().is_ok_and(|read| read > 0));
+    hanging.ends().await;
     ask_echo(&a, b.local_peer_id(), b"to elsewhere").await;
     stop([a, b]).await;
 }

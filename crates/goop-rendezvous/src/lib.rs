@@ -12,6 +12,7 @@
 //! | [`address`] | whose request it is, behind proxies or not |
 //! | [`store`] | the template store |
 //! | [`lines`] | the lines the admin pages show |
+//! | [`onlooker`] | a look at a server from inside its process |
 
 pub mod address;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod hub;
 mod keeper;
 pub mod limits;
 pub mod lines;
+pub mod onlooker;
 mod relay;
 pub mod server;
 pub mod settings;
@@ -28,6 +30,7 @@ pub mod store;
 mod web;
 pub mod wire;
 
+pub use onlooker::Onlooker;
 pub use relay::RelayError;
 pub use server::{Server, ServerError};
 pub use settings::{Settings, local_url};

@@ -10,6 +10,12 @@ use time::macros::format_description;
 pub const CAPACITY: usize = 500;
 /// Longest line in bytes; the rest is cut. Names of peers have 4 KiB, and nobody needs all of one here.
 const MAX_LINE: usize = 512;
+/// They also go to the log under this name, for the Logs page of the viewer. There is one for each change of each peer, so
+/// what is shown at a terminal leaves them out.
+pub const LOG: &str = "goop_rendezvous::lines";
+
+/// Bytes of `[HH:MM:SS] `, which the log says by itself.
+const CLOCK: usize = 11;
 
 /// A ring of lines. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +33,7 @@ impl Lines {
             }
             line.push(if c.is_control() { ' ' } else { c });
         }
+        tracing::info!(target: LOG, "{}", line.get(CLOCK..).unwrap_or_default());
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() >= CAPACITY {
             lines.pop_front();

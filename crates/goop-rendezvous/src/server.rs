@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +32,7 @@ use crate::hub::{Hub, Keeping, now};
 use crate::keeper::Keeper;
 use crate::limits::{Limits, Open, Permit, TooMany};
 use crate::lines::Lines;
+use crate::onlooker::Onlooker;
 use crate::relay::{self, Relay, RelayError};
 use crate::settings::Settings;
 use crate::state::{SWEEP, State};
@@ -81,6 +82,8 @@ pub struct Server {
     listener: TcpListener,
     relay: Option<(Relay, relay::Running)>,
     metrics: Option<PrometheusHandle>,
+    /// Who has the state, while the server runs.
+    hub: watch::Sender<Option<Hub>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -110,6 +113,7 @@ impl Server {
             listener,
             relay,
             metrics: None,
+            hub: watch::channel(None).0,
         })
     }
 
@@ -118,6 +122,13 @@ impl Server {
     pub fn with_metrics(mut self, metrics: PrometheusHandle) -> Self {
         self.metrics = Some(metrics);
         self
+    }
+
+    /// Who looks at it from inside this process.
+    #[must_use]
+    pub fn onlooker(&self) -> Onlooker {
+        let relay = self.relay.as_ref().map(|(relay, _)| relay.peer_id);
+        Onlooker::new(self.hub.subscribe(), &self.settings, relay)
     }
 
     /// Where it listens.
@@ -143,6 +154,7 @@ impl Server {
         let state = restored(keeper.as_ref()).await;
         let (hub, owner) = Hub::new(state, keeping, lines.clone());
         let owner = tokio::spawn(owner);
+        self.hub.send_replace(Some(hub.clone()));
         let stop = CancellationToken::new();
         let mut parts = tokio::task::JoinSet::new();
         if let Some(keeper) = keeper {
@@ -185,6 +197,7 @@ impl Server {
             tracing::debug!("connections are cut");
         }
         while parts.join_next().await.is_some() {}
+        self.hub.send_replace(None);
         drop((router, shared, door));
         // Both end by themselves: one was told, the other has nobody left to serve.
         let _ = sweeping.await;

@@ -43,7 +43,9 @@ fn deviates(n: u64) -> Option<&'static str> {
         778 => "our icon is an SVG",
         780 => "ours describes the server it comes from",
         781 => "the words are our own; its form is checked",
-        782..=788 | 799 => "the small viewer of a server alone comes with a later part",
+        782..=788 | 799 => {
+            "the viewer of a server alone: crate goop-viewer replays them (`tests/server/alone.rs`)"
+        }
         795..=798 | 848..=850 => {
             "Go peers took part in the recording; the tests of relay and presence have their own"
         }

@@ -1,5 +1,6 @@
 //! The JSON API of the control origin, and the part of it that site pages may use.
 
+pub(crate) mod alone;
 mod archive;
 mod avatars;
 mod chat;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -37,8 +38,9 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::Base;
+use crate::front::Shared;
 use crate::reply::{error, method_not_allowed};
-use crate::server::Shared;
 
 pub use archive::write_database;
 pub(crate) use avatars::own as own_avatar;
@@ -63,9 +65,53 @@ const MAX_FILE: usize = 1024 * 1024 * 1024;
 /// How long a body may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 
+impl FromRef<Arc<Shared>> for Base {
+    fn from_ref(shared: &Arc<Shared>) -> Self {
+        shared.base.clone()
+    }
+}
+
+/// What every viewer answers, a peer's and that of a server alone.
+fn of_every_viewer<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Base: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(peers::metrics))
+        .routes(routes!(avatars::own_route))
+        .routes(routes!(avatars::of_nobody))
+        .routes(routes!(avatars::remove, avatars::remove_by_delete))
+        .routes(routes!(logs::list))
+        .routes(routes!(logs::stream))
+        .routes(routes!(logs::verbose, logs::set_verbose))
+        .routes(routes!(logs::client))
+        .routes(routes!(settings::quick))
+        .routes(routes!(settings::quick_get))
+        .routes(routes!(settings_form::save))
+        .routes(routes!(config::all, config::change))
+        .routes(routes!(config::restart))
+        .routes(routes!(services::health))
+        .routes(routes!(services::check))
+        .routes(routes!(services::rendezvous))
+        .routes(routes!(services::bridge_token))
+        .routes(routes!(open::open, open::open_by_post))
+        .routes(routes!(folders::browse))
+        .routes(routes!(folders::set_split))
+}
+
+/// The route of every viewer that takes a picture.
+fn pictures_of_every_viewer<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Base: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(avatars::upload))
+}
+
 /// Every route of the router, described.
 fn routes() -> OpenApiRouter<Arc<Shared>> {
-    let small = OpenApiRouter::new()
+    let small = of_every_viewer()
         .routes(routes!(peers::own))
         .routes(routes!(peers::session))
         .routes(routes!(peers::list))
@@ -75,30 +121,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(peers::content))
         .routes(routes!(peers::topology))
         .routes(routes!(peers::say_offline))
-        .routes(routes!(peers::metrics))
-        .routes(routes!(avatars::own_route))
-        .routes(routes!(avatars::of_nobody))
         .routes(routes!(avatars::of_peer))
-        .routes(routes!(avatars::remove, avatars::remove_by_delete))
-        .routes(routes!(logs::list))
-        .routes(routes!(logs::stream))
-        .routes(routes!(logs::verbose, logs::set_verbose))
-        .routes(routes!(logs::client))
-        .routes(routes!(settings::quick))
-        .routes(routes!(settings::quick_get))
         .routes(routes!(settings::origins))
-        .routes(routes!(settings_form::save))
-        .routes(routes!(config::all, config::change))
-        .routes(routes!(config::restart))
         .routes(routes!(network::standing))
-        .routes(routes!(services::health))
-        .routes(routes!(services::check))
-        .routes(routes!(services::rendezvous))
-        .routes(routes!(services::bridge_token))
         .routes(routes!(services::balance))
-        .routes(routes!(open::open, open::open_by_post))
-        .routes(routes!(folders::browse))
-        .routes(routes!(folders::set_split))
         .routes(routes!(files::list))
         .routes(routes!(files::content))
         .routes(routes!(files::mkdir))
@@ -130,7 +156,6 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(chat::withdraw))
         .routes(routes!(chat::search))
         .routes(routes!(document::openapi));
-    let pictures = OpenApiRouter::new().routes(routes!(avatars::upload));
     let texts = OpenApiRouter::new()
         .routes(routes!(files::save))
         .routes(routes!(forms::form_save));
@@ -153,7 +178,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(import::progress, import::import));
     OpenApiRouter::with_openapi(document::basis())
         .merge(limited(small, MAX_JSON))
-        .merge(limited(pictures, MAX_UPLOAD))
+        .merge(limited(pictures_of_every_viewer(), MAX_UPLOAD))
         .merge(limited(texts, MAX_TEXT))
         .merge(limited(lines, MAX_LINE))
         .merge(limited(messages, MAX_MESSAGE))
@@ -164,7 +189,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
 }
 
 /// Routes whose bodies have at most so many bytes, which their description says, too.
-fn limited(mut routes: OpenApiRouter<Arc<Shared>>, most: usize) -> OpenApiRouter<Arc<Shared>> {
+fn limited<S>(mut routes: OpenApiRouter<S>, most: usize) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     document::describe_limit(routes.get_openapi_mut(), most);
     routes
         .layer(DefaultBodyLimit::max(most))
@@ -194,11 +222,19 @@ fn size(bytes: usize) -> String {
 /// The routes, ready to answer.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let (router, _) = routes().split_for_parts();
+    let router = router.fallback(async |uri: Uri| data::unrouted(&uri));
+    finished(router, shared)
+}
+
+/// What stands around the routes of every viewer.
+fn finished<S>(router: Router<S>, state: S) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
     router
-        .fallback(async |uri: Uri| data::unrouted(&uri))
         .method_not_allowed_fallback(async || method_not_allowed())
         .layer(axum::middleware::from_fn(kept::validate))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(CatchPanicLayer::new())
-        .with_state(shared)
+        .with_state(state)
 }

@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 use std::io::Read;
+use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -16,6 +18,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::control::Mode;
 use crate::reply::not_found;
 
 /// A file as it lies in the binary.
@@ -112,9 +115,30 @@ pub(crate) fn file(address: &str, headers: &HeaderMap) -> Response {
     response
 }
 
+/// The page of a server alone: the same, with a word about it for the script, so that nothing of a peer flashes up.
+static ALONE: LazyLock<Bytes> = LazyLock::new(|| {
+    let page = find("index.html").map(|file| file.body(false).into_owned());
+    let page = String::from_utf8(page.unwrap_or_default()).unwrap_or_default();
+    page.replacen("<html ", "<html data-mode=\"rendezvous\" ", 1)
+        .into()
+});
+
 /// The one HTML page; its script shows what the URL names.
-pub(crate) fn shell(headers: &HeaderMap) -> Response {
-    let mut response = file("index.html", headers);
+pub(crate) fn shell(headers: &HeaderMap, mode: Mode) -> Response {
+    let mut response = match mode {
+        Mode::Peer => file("index.html", headers),
+        Mode::ServerAlone => {
+            let mut response = Response::new(Body::from(ALONE.clone()));
+            let out = response.headers_mut();
+            out.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("text/html; charset=utf-8"),
+            );
+            out.insert(CACHE_CONTROL, ASK);
+            out.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response
+        }
+    };
     let out = response.headers_mut();
     out.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     out.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

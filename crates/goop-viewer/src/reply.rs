@@ -75,3 +75,15 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
         None => Err("invalid json: EOF".to_owned()),
     }
 }
+
+pub(crate) trait EmptyResponse {
+    fn into_response_empty(self) -> Response;
+}
+
+impl EmptyResponse for StatusCode {
+    fn into_response_empty(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self;
+        response
+    }
+}

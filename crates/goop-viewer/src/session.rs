@@ -1,8 +1,8 @@
 //! How the owner proves to be the owner.
 //!
 //! At start a link with a one-time token is printed; following it sets a cookie. Programs send the control token from
-//! `data/control.token` as a bearer token instead. Both are derived from the identity key, so a reload after a restart
-//! stays signed in, nothing has to be stored for it, and a copy of one does not give the other.
+//! `data/control.token` as a bearer token instead. Both are derived from a key of the folder ([`Secret`]), so a reload
+//! after a restart stays signed in, nothing has to be stored for it, and a copy of one does not give the other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use goop_identity::Keypair;
 use goop_identity::files::{self, Privacy};
+use goop_identity::seal::NaclKeys;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,6 +18,39 @@ use subtle::ConstantTimeEq;
 pub const TOKEN_FILE: &str = "control.token";
 /// The file beside it that says where the API is; it is of the last start.
 pub const URL_FILE: &str = "control.url";
+
+/// What the session is derived from: nobody without the folder's keys can make it.
+#[derive(Clone)]
+pub struct Secret([u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    const PURPOSE: &'static [u8] = b"goop2 viewer session";
+
+    /// Of the key pair of a peer.
+    #[must_use]
+    pub fn of_peer(keypair: &Keypair) -> Self {
+        Self(
+            keypair
+                .derive_secret(Self::PURPOSE)
+                .unwrap_or_else(rand::random),
+        )
+    }
+
+    /// Of the sealing keys of a folder that is no peer's. Without any, the owner signs in anew after each start.
+    #[must_use]
+    pub fn of_sealing(keys: Option<&NaclKeys>) -> Self {
+        let Some(keys) = keys else {
+            return Self(rand::random());
+        };
+        Self(keys.secret.derive_secret(Self::PURPOSE))
+    }
+}
 
 /// The proofs of this peer's owner.
 pub struct Session {
@@ -36,13 +70,10 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// The session of a peer whose control pages listen on `port`. The port is in the cookie's name because browsers
+    /// The session of an owner whose control pages listen on `port`. The port is in the cookie's name because browsers
     /// keep one set of cookies for all ports of a host.
     #[must_use]
-    pub fn new(keypair: &Keypair, port: u16) -> Self {
-        let secret = keypair
-            .derive_secret(b"goop2 viewer session")
-            .unwrap_or_else(rand::random);
+    pub fn new(Secret(secret): &Secret, port: u16) -> Self {
         let derive = |purpose: &[u8]| {
             hex(&Sha256::new()
                 .chain_update(purpose)

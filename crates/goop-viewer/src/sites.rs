@@ -15,8 +15,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::front::Shared;
 use crate::reply::{error, method_not_allowed, not_found, redirect};
-use crate::server::Shared;
 
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Where sites begin.

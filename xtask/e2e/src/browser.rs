@@ -13,6 +13,7 @@ mod live;
 mod only_text;
 mod person;
 mod pictures;
+mod server_alone;
 mod three_tabs;
 
 use std::path::Path;
@@ -49,6 +50,8 @@ pub(crate) fn drive(script: &Path) -> Result<()> {
             Some("hostile") => hostile::run(&client, &script).await,
             Some("database") => database::run(&client, &script).await,
             Some("components") => components::run(&client, &script).await,
+            Some("server alone") => server_alone::run(&client, &script).await,
+            Some("pictures of a server alone") => pictures::server_alone(&client, &script).await,
             Some("pictures alone") => pictures::alone(&client, &script).await,
             Some("pictures") => pictures::everything(&client, &script).await,
             part => bail!("there is no part {part:?}"),

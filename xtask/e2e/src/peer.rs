@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) trust: Option<PathBuf>,
     /// What its log tells beside the usual (`RUST_LOG`).
     pub(crate) tells: Option<&'static str>,
+    /// How it is started: `peer`, or `rendezvous` for a folder that runs a server alone.
+    pub(crate) command: &'static str,
     program: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -75,6 +77,7 @@ impl Peer {
             dir,
             trust: None,
             tells: None,
+            command: "peer",
             log,
             child: None,
         }
@@ -98,7 +101,7 @@ impl Peer {
                 bail!("the peer ended at its start ({status}): {}", self.log());
             }
             Ok(self.link().ok().filter(|_| {
-                self.get("/api/self")
+                self.get("/api/session")
                     .is_ok_and(|answer| answer.status == 200)
             }))
         })
@@ -110,7 +113,7 @@ impl Peer {
         let log = File::create(&self.log)?;
         let mut command = self.host.command(&self.program);
         command
-            .arg("peer")
+            .arg(self.command)
             .arg(&self.dir)
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -132,11 +135,9 @@ impl Peer {
     /// The start link it printed.
     pub(crate) fn link(&self) -> Result<String> {
         let log = self.log();
-        let at = log
-            .find("http://127.0.0.1:")
-            .filter(|at| log[*at..].contains("/start?token="));
-        let link = at.and_then(|at| log[at..].split_whitespace().next());
-        link.map(str::to_owned)
+        log.split_whitespace()
+            .find(|word| word.starts_with("http://127.0.0.1:") && word.contains("/start?token="))
+            .map(str::to_owned)
             .context("no start link was printed yet")
     }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod exposure;
 mod flood;
 mod full_chat;
+mod go_tables;
 mod ipv6;
 mod keeping;
 mod lan;
@@ -22,6 +23,7 @@ mod pages;
 mod pictures;
 mod proxied;
 mod recovery;
+mod server_alone;
 mod three_tabs;
 
 use anyhow::Result;
@@ -150,6 +152,21 @@ pub(crate) fn all() -> Vec<Scenario> {
             exposure::behind_nginx,
         ),
         scenario(
+            "a server alone has pages for its owner only",
+            Kind::Lan,
+            server_alone::pages,
+        ),
+        scenario(
+            "settings and keys of a server alone survive",
+            Kind::Lan,
+            server_alone::survives,
+        ),
+        scenario(
+            "what a server alone does not write and does not open",
+            Kind::Lan,
+            server_alone::leaves_alone,
+        ),
+        scenario(
             "new addresses are found again",
             Kind::Net,
             net::new_addresses,
@@ -269,6 +286,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             pages::phone,
         ),
         scenario(
+            "a person uses the pages of a server alone",
+            Kind::Browser,
+            server_alone::person,
+        ),
+        scenario(
+            "a person uses the pages of a server alone on a phone",
+            Kind::Browser,
+            server_alone::phone,
+        ),
+        scenario(
             "every page by keyboard alone",
             Kind::Browser,
             pages::keyboard,
@@ -302,6 +329,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             "pictures of every page",
             Kind::Pictures,
             pictures::every_page,
+        ),
+        scenario(
+            "pictures of a server alone",
+            Kind::Pictures,
+            server_alone::pictures,
         ),
     ];
     all.extend(nat_matrix::all());

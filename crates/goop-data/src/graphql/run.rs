@@ -217,7 +217,7 @@ async fn rows(
         find.columns.push("_id".to_owned());
     }
     let name = field.alias().unwrap_or(field.name());
-    let mut coming = session.data.rows_of(&session.caller, &find)?;
+    let mut coming = session.data.rows_of(&session.caller, &find).await?;
     let mut rows = Vec::new();
     while let Some(row) = coming.next().await? {
         if rows.len() >= MAX_ROWS || !session.budget.pay(cells, row.weight()) {

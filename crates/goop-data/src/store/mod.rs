@@ -2,6 +2,8 @@
 
 mod catalog;
 pub(crate) mod health;
+mod looks;
+mod lookup;
 mod readers;
 mod rows;
 mod system;
@@ -18,12 +20,15 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::broadcast;
 
 use crate::DataError;
+use crate::answer::Items;
 use crate::guard::Scope;
-use crate::query::Statement;
+use crate::value::Form;
 
 pub(crate) use catalog::GROUPS_VIEW;
 pub use catalog::{Catalog, ColumnInfo, Table, TableKind};
 pub use health::{Health, Salvaged, copy};
+pub(crate) use lookup::Lookup;
+pub(crate) use rows::Coming;
 pub use rows::{Limits, Row, Rows};
 pub(crate) use writer::Job;
 
@@ -80,6 +85,7 @@ pub struct Database {
 struct Inner {
     folder: PathBuf,
     writer: writer::Writer,
+    looks: looks::Looks,
     readers: readers::Readers,
     catalog: RwLock<Arc<Catalog>>,
     changes: broadcast::Sender<Change>,
@@ -113,6 +119,7 @@ impl Database {
         let database = Self {
             inner: Arc::new(Inner {
                 folder: folder.to_owned(),
+                looks: looks::Looks::new(&path),
                 readers: readers::Readers::new(&path),
                 writer,
                 catalog: RwLock::new(Arc::new(catalog)),
@@ -154,6 +161,7 @@ impl Database {
 
     /// Takes no more work, finishes what was given, folds the log into the file and closes it.
     pub async fn close(&self) {
+        self.inner.looks.close().await;
         self.inner.readers.close().await;
         self.inner.writer.close().await;
     }
@@ -214,8 +222,18 @@ impl Database {
     }
 
     /// Rows of a statement, as they are read.
-    pub(crate) fn rows(&self, statement: Statement, scope: Scope, limits: Limits) -> Rows {
-        rows::start(&self.inner.readers, statement, scope, limits)
+    pub(crate) async fn rows(&self, lookup: Lookup) -> Result<Rows, DataError> {
+        lookup::rows(&self.inner.readers, lookup).await
+    }
+
+    /// The JSON of a list of them, as they are read.
+    pub(crate) async fn list(
+        &self,
+        lookup: Lookup,
+        form: Form,
+        items: Items,
+    ) -> Result<Coming<Vec<u8>>, DataError> {
+        lookup::json(&self.inner.readers, lookup, form, items).await
     }
 
     /// Reads with statements of our own.
@@ -223,33 +241,12 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
-        let mut lease = self.inner.readers.lease().await?;
+        let mut lease = self.inner.looks.lease().await?;
         let (connection, guard) = lease.parts()?;
         guard.open(Scope::Everything, Limits::OWNER.time);
         let answer = work(connection).await?;
         lease.finished();
         Ok(answer)
-    }
-
-    /// Rows of a foreign statement, if it is one and only reads.
-    pub(crate) async fn foreign_rows(
-        &self,
-        statement: Statement,
-        scope: Scope,
-        limits: Limits,
-    ) -> Result<Rows, DataError> {
-        {
-            let mut lease = self.inner.readers.lease().await?;
-            let (connection, guard) = lease.parts()?;
-            guard.open(scope.clone(), limits.time);
-            if !crate::guard::is_one_reading_statement(connection, &statement.sql).await? {
-                return Err(DataError::invalid(
-                    "one statement that only reads is wanted",
-                ));
-            }
-            lease.finished();
-        }
-        Ok(self.rows(statement, scope, limits))
     }
 }
 
@@ -281,6 +278,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::query::Statement;
 
     async fn fill(database: &Database, job: Job, sql: &'static str) -> Result<(), DataError> {
         let work = database.write(job, move |connection| {
@@ -346,7 +344,8 @@ mod tests {
                 values: Vec::new(),
                 outputs: Vec::new(),
             };
-            let mut rows = database.rows(statement, scope(), Limits::VISITOR);
+            let lookup = Lookup::new(statement, scope(), Limits::VISITOR);
+            let mut rows = database.rows(lookup).await?;
             rows.next().await.map(|row| row.is_some())
         };
         assert_eq!(ask("SELECT id, count(*) FROM _groups").await, Ok(true));

@@ -1,37 +1,87 @@
-//! The connections that read: few, restricted by SQLite itself, lent one question each.
+//! The threads that answer questions: few, each with a connection restricted by SQLite itself, each at one question at a
+//! time.
+//!
+//! They call SQLite themselves (rusqlite) and hand rows over in bundles: a hand-over of every row, as sqlx does it, costs
+//! several times what SQLite needs to find it (`docs/decisions/0011`).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::lookup::Asked;
+use super::{BUSY, Limits};
 use crate::DataError;
 use crate::guard::{self, Guard};
 
-use super::Limits;
-
 /// Questions at once. Each connection is a thread and about 2 MB of cache; a Raspberry Pi has four cores.
-pub(super) const READERS: usize = 4;
+const READERS: usize = 4;
 /// Of them for everybody but the owner: strangers wait for each other, the owner does not wait for them.
 const FOR_OTHERS: usize = READERS - 1;
+/// Prepared statements that a connection keeps.
+const STATEMENTS: usize = 64;
 
 /// The readers of one file.
-#[derive(Clone)]
 pub(super) struct Readers {
     path: Arc<PathBuf>,
     free: Arc<Semaphore>,
     others: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Reader>>>,
+    idle: Arc<Idle>,
+    threads: TaskTracker,
 }
 
+/// Readers without a question; `None` once no more are wanted.
+type Idle = Mutex<Option<Vec<Reader>>>;
+
+/// The way to a thread. The thread ends when it is dropped.
 struct Reader {
-    connection: SqliteConnection,
+    work: mpsc::Sender<Work>,
     guard: &'static Guard,
-    /// Whether a question may still run on it: whoever asked left before its end.
-    busy: bool,
+    /// Questions it was given.
+    turn: u64,
+}
+
+/// A question, and whose turn it is.
+struct Work {
+    asked: Asked,
+    turn: Turn,
+}
+
+/// What a question holds while it is answered. Dropped, the reader is free for the next.
+struct Turn {
+    /// Always there until it is dropped.
+    reader: Option<Reader>,
+    idle: Arc<Idle>,
+    _permit: OwnedSemaphorePermit,
+    /// Of those who are not the owner.
+    _others: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(idle), Some(reader)) = (idle.as_mut(), self.reader.take()) {
+            idle.push(reader);
+        }
+    }
+}
+
+/// Ends the question when it is dropped, if it is still running.
+#[derive(Debug)]
+pub(super) struct Asker {
+    guard: &'static Guard,
+    turn: u64,
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.guard.leave(self.turn);
+    }
 }
 
 impl Readers {
@@ -40,112 +90,115 @@ impl Readers {
             path: Arc::new(path.to_owned()),
             free: Arc::new(Semaphore::new(READERS)),
             others: Arc::new(Semaphore::new(FOR_OTHERS)),
-            idle: Arc::default(),
+            idle: Arc::new(Mutex::new(Some(Vec::new()))),
+            threads: TaskTracker::new(),
         }
     }
 
-    /// Borrows a connection for a question with these limits: one connection is never lent to strangers.
-    pub(super) async fn lease_for(&self, limits: Limits) -> Result<Lease, DataError> {
-        if limits == Limits::OWNER {
-            return self.lease().await;
+    /// Has a question answered, as soon as a reader is free: one is never given to strangers.
+    pub(super) async fn ask(&self, asked: Asked) -> Result<Asker, DataError> {
+        let others = if asked.limits() == Limits::OWNER {
+            None
+        } else {
+            Some(take(&self.others).await?)
+        };
+        let permit = take(&self.free).await?;
+        let idle = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.as_mut().ok_or(DataError::Unavailable)?.pop()
+        };
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => Reader::start(self.path.clone(), self.threads.token())?,
+        };
+        reader.turn += 1;
+        let asker = Asker {
+            guard: reader.guard,
+            turn: reader.turn,
+        };
+        reader.guard.begin(reader.turn);
+        let work = reader.work.clone();
+        let turn = Turn {
+            reader: Some(reader),
+            idle: self.idle.clone(),
+            _permit: permit,
+            _others: others,
+        };
+        if let Err(mpsc::SendError(lost)) = work.send(Work { asked, turn }) {
+            // Its thread fell, and no other question shall meet it.
+            let Work { mut turn, .. } = lost;
+            turn.reader = None;
+            return Err(DataError::Unavailable);
         }
-        let turn = self.others.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| DataError::Unavailable)?;
-        let mut lease = self.lease().await?;
-        lease._turn = Some(turn);
-        Ok(lease)
+        Ok(asker)
     }
 
-    /// Borrows a connection, or waits until one is free.
-    pub(super) async fn lease(&self) -> Result<Lease, DataError> {
-        let permit = self.free.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| DataError::Unavailable)?;
+    /// Answers no more, ends what runs, and waits until the file is closed.
+    pub(super) async fn close(&self) {
+        self.free.close();
+        self.others.close();
         let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut reader = match idle {
-            Some(reader) => reader,
-            None => open(&self.path).await?,
+            .take();
+        drop(idle);
+        self.threads.close();
+        self.threads.wait().await;
+    }
+}
+
+async fn take(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, DataError> {
+    let permit = of.clone().acquire_owned().await;
+    permit.map_err(|_| DataError::Unavailable)
+}
+
+impl Reader {
+    fn start(path: Arc<PathBuf>, token: TaskTrackerToken) -> Result<Self, DataError> {
+        let guard = Guard::new();
+        let (work, inbox) = mpsc::channel();
+        let run = move || {
+            serve(&path, guard, &inbox);
+            drop(token);
         };
-        if reader.busy {
-            // Its deadline has passed already, so this is short; only then may the guard be opened anew.
-            reader.connection.ping().await?;
-        }
-        reader.busy = true;
-        Ok(Lease {
-            reader: Some(reader),
-            idle: self.idle.clone(),
-            _permit: permit,
-            _turn: None,
+        thread::Builder::new().name("data".to_owned()).spawn(run)?;
+        Ok(Self {
+            work,
+            guard,
+            turn: 0,
         })
     }
-
-    /// Lends no more and closes what is not lent.
-    pub(super) async fn close(&self) {
-        self.free.close();
-        self.others.close();
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for reader in idle {
-            let _ = reader.connection.close().await;
-        }
-    }
 }
 
-async fn open(path: &Path) -> Result<Reader, DataError> {
-    let options = super::options(path)
-        .read_only(true)
-        .pragma("query_only", "ON");
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    let guard = guard::restrict(&mut connection).await?;
-    Ok(Reader {
-        connection,
-        guard,
-        busy: false,
-    })
-}
-
-/// A borrowed connection.
-pub(crate) struct Lease {
-    /// Always there until it is dropped.
-    reader: Option<Reader>,
-    idle: Arc<Mutex<Vec<Reader>>>,
-    _permit: OwnedSemaphorePermit,
-    /// Of those who are not the owner.
-    _turn: Option<OwnedSemaphorePermit>,
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").finish_non_exhaustive()
-    }
-}
-
-impl Lease {
-    /// The connection and what restricts it.
-    pub(crate) fn parts(&mut self) -> Result<(&mut SqliteConnection, &'static Guard), DataError> {
-        let reader = self.reader.as_mut().ok_or(DataError::Unavailable)?;
-        Ok((&mut reader.connection, reader.guard))
-    }
-
-    /// The question came to its end.
-    pub(crate) fn finished(&mut self) {
-        if let Some(reader) = &mut self.reader {
-            reader.busy = false;
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            if reader.busy {
-                // What still runs for nobody is ended at the next look at the clock.
-                reader.guard.allow(Duration::ZERO);
+fn serve(path: &Path, guard: &'static Guard, inbox: &mpsc::Receiver<Work>) {
+    let mut open = None;
+    for Work { asked, turn } in inbox {
+        let connection = match open.take() {
+            Some(connection) => Ok(connection),
+            None => connect(path, guard),
+        };
+        match connection {
+            Ok(connection) => {
+                asked.answer(&connection, guard);
+                open = Some(connection);
             }
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.push(reader);
+            Err(error) => asked.refuse(error),
         }
+        drop(turn);
     }
+}
+
+fn connect(path: &Path, guard: &'static Guard) -> Result<Connection, DataError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(
+        // As every connection of ours (`store::options`), and it only reads.
+        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA query_only = ON",
+    )?;
+    // Without it, every value that is bound anew has the statement prepared anew.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    guard::restrict_reader(&connection, guard)?;
+    Ok(connection)
 }

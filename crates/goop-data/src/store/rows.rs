@@ -3,21 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use flume::Receiver;
+use rusqlite::types::ValueRef;
 use serde_json::{Map, Value as Json};
-use sqlx::sqlite::SqliteColumn;
-use sqlx::{AssertSqlSafe, Column as _, Row as _, TypeInfo as _};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::readers::Readers;
+use super::readers::Asker;
 use crate::DataError;
-use crate::guard::Scope;
-use crate::query::{Output, Statement};
-use crate::value::{Form, Value, arguments};
-
-/// Rows read ahead of whoever takes them.
-const AHEAD: usize = 64;
+use crate::json::write_text;
+use crate::query::Output;
+use crate::value::{self, Form, Value};
 
 /// How much one question may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,29 +46,64 @@ impl Limits {
 
 /// Names of an answer's columns, in the order in which JSON has them.
 #[derive(Debug)]
-struct Shape {
+pub(super) struct Shape {
     outputs: Vec<Output>,
     /// By name; of two with one name the last counts (storage.md 6.2).
     sorted: Vec<usize>,
+    /// Of each of them `"name":` with what comes before it, as JSON has it.
+    keys: Vec<Vec<u8>>,
 }
 
 impl Shape {
-    fn new(outputs: Vec<Output>) -> Self {
+    pub(super) fn new(outputs: Vec<Output>) -> Self {
         let mut by_name = std::collections::BTreeMap::new();
         for (index, output) in outputs.iter().enumerate() {
             by_name.insert(output.name.clone(), index);
         }
+        let key = |(place, name): (usize, &String)| {
+            let mut key = vec![if place == 0 { b'{' } else { b',' }];
+            write_text(name, &mut key);
+            key.push(b':');
+            key
+        };
         Self {
+            keys: by_name.keys().enumerate().map(key).collect(),
             sorted: by_name.into_values().collect(),
             outputs,
         }
+    }
+
+    /// How many columns there are.
+    pub(super) fn width(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Writes a row as [`Row::to_json`] and [`crate::json::to_bytes`] have it.
+    pub(super) fn write(&self, values: &[ValueRef<'_>], form: Form, bytes: &mut Vec<u8>) {
+        if self.sorted.is_empty() {
+            bytes.push(b'{');
+        }
+        for (index, key) in self.sorted.iter().zip(&self.keys) {
+            if let (Some(output), Some(value)) = (self.outputs.get(*index), values.get(*index)) {
+                bytes.extend_from_slice(key);
+                value::write(*value, form, output.date, bytes);
+            }
+        }
+        bytes.push(b'}');
+    }
+
+    /// Writes the first value of a row, as [`Row::first_to_json`] has it.
+    pub(super) fn write_first(&self, values: &[ValueRef<'_>], form: Form, bytes: &mut Vec<u8>) {
+        let date = self.outputs.first().is_some_and(|output| output.date);
+        let first = values.first().copied().unwrap_or(ValueRef::Null);
+        value::write(first, form, date, bytes);
     }
 }
 
 /// One row of an answer.
 #[derive(Debug, Clone)]
 pub struct Row {
-    shape: Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
     /// Its values, in the order they were asked for.
     pub values: Vec<Value>,
 }
@@ -123,118 +152,138 @@ impl Row {
 
     /// Bytes it takes up, about.
     pub(crate) fn weight(&self) -> usize {
-        self.values.iter().map(|value| value.weight() + 16).sum()
+        let weights = self
+            .values
+            .iter()
+            .map(|value| value::weight(value.as_ref()));
+        weights.sum()
+    }
+}
+
+/// An answer on its way, in bundles. Dropping it ends the question.
+#[derive(Debug)]
+pub(crate) struct Coming<T> {
+    pub(super) bundles: Receiver<Result<Bundle<T>, DataError>>,
+    pub(super) end: End,
+    pub(super) _asker: Asker,
+}
+
+/// A part of an answer.
+#[derive(Debug)]
+pub(super) struct Bundle<T> {
+    pub(super) content: T,
+    pub(super) end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Others follow.
+    Not,
+    /// This is the last.
+    Last,
+    /// This is the last within the limits; there is more in the table.
+    Cut,
+}
+
+impl<T> Coming<T> {
+    /// The next bundle; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, DataError> {
+        if self.end != End::Not {
+            return Ok(None);
+        }
+        let bundle = self.bundles.recv_async().await;
+        // A reader that says nothing at the end fell.
+        let bundle = bundle.unwrap_or(Err(DataError::Unavailable));
+        let bundle = bundle.inspect_err(|_| self.end = End::Last)?;
+        self.end = bundle.end;
+        Ok(Some(bundle.content))
+    }
+
+    /// Whether the answer ended at its limits, with more in the table. Known once [`Coming::next`] gave `None`.
+    pub(crate) fn more(&self) -> bool {
+        self.end == End::Cut
     }
 }
 
 /// Rows on their way. Dropping it ends the question.
 #[derive(Debug)]
 pub struct Rows {
-    coming: mpsc::Receiver<Result<Part, DataError>>,
-    more: bool,
-    _reading: AbortOnDropHandle<()>,
-}
-
-#[derive(Debug)]
-enum Part {
-    Row(Row),
-    /// The limits were reached; there is more in the table.
-    More,
+    coming: Coming<Vec<Row>>,
+    here: std::vec::IntoIter<Row>,
 }
 
 impl Rows {
+    pub(super) fn new(coming: Coming<Vec<Row>>) -> Self {
+        Self {
+            coming,
+            here: Vec::new().into_iter(),
+        }
+    }
+
     /// The next row; `None` at the end.
     ///
     /// # Errors
     /// What SQLite says, also in the middle of an answer.
     pub async fn next(&mut self) -> Result<Option<Row>, DataError> {
-        match self.coming.recv().await {
-            Some(Ok(Part::Row(row))) => Ok(Some(row)),
-            Some(Ok(Part::More)) => {
-                self.more = true;
-                Ok(None)
+        loop {
+            if let Some(row) = self.here.next() {
+                return Ok(Some(row));
             }
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
+            match self.coming.next().await? {
+                Some(rows) => self.here = rows.into_iter(),
+                None => return Ok(None),
+            }
         }
     }
 
     /// Whether the answer ended at its limits, with more in the table. Known once [`Rows::next`] gave `None`.
     #[must_use]
     pub fn more(&self) -> bool {
-        self.more
+        self.coming.more()
     }
 }
 
-/// Reads a statement's rows in a task that ends with the returned value.
-pub(super) fn start(readers: &Readers, statement: Statement, scope: Scope, limits: Limits) -> Rows {
-    let (sender, coming) = mpsc::channel(AHEAD);
-    let readers = readers.clone();
-    let reading = tokio::spawn(async move {
-        if let Err(error) = read(&readers, statement, scope, limits, &sender).await {
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    Rows {
-        coming,
-        more: false,
-        _reading: AbortOnDropHandle::new(reading),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-fn foreign_output(column: &SqliteColumn) -> Output {
-    let kind = column.type_info().name();
-    Output {
-        name: column.name().to_owned(),
-        date: matches!(kind, "DATE" | "DATETIME" | "TIMESTAMP"),
-    }
-}
+    use super::*;
+    use crate::json::to_bytes;
 
-async fn read(
-    readers: &Readers,
-    statement: Statement,
-    scope: Scope,
-    limits: Limits,
-    sender: &mpsc::Sender<Result<Part, DataError>>,
-) -> Result<(), DataError> {
-    let mut lease = readers.lease_for(limits).await?;
-    let (connection, guard) = lease.parts()?;
-    // A statement of one table is prepared under the scope that its own text names, so that a cached one can be used
-    // again. Other scopes are for foreign texts, which are prepared each time.
-    let cached = matches!(scope, Scope::Table { .. });
-    guard.open(scope, limits.time);
-    // A foreign statement names its columns when its first row comes.
-    let foreign = statement.outputs.is_empty();
-    let mut shape = Arc::new(Shape::new(statement.outputs));
-    let query = sqlx::query_with(AssertSqlSafe(statement.sql), arguments(&statement.values));
-    let mut found = query.persistent(cached).fetch(connection);
-    let (mut rows, mut bytes) = (0, 0);
-    while let Some(row) = found.try_next().await? {
-        if foreign && rows == 0 {
-            shape = Arc::new(Shape::new(
-                row.columns().iter().map(foreign_output).collect(),
-            ));
-        }
-        let values = (0..shape.outputs.len()).map(|index| Value::of_row(&row, index));
-        let values = values.collect::<Result<Vec<Value>, DataError>>()?;
-        let row = Row {
-            shape: shape.clone(),
-            values,
-        };
-        rows += 1;
-        bytes += row.weight();
-        let full = rows > limits.rows || bytes > limits.bytes;
-        let part = if full { Part::More } else { Part::Row(row) };
-        // Whoever does not take what they asked for must not keep others from asking.
-        let taken = tokio::time::timeout(limits.time, sender.send(Ok(part))).await;
-        if taken.map_err(|_| DataError::TooLong)?.is_err() || full {
-            return Ok(());
-        }
-        if !limits.whole {
-            guard.allow(limits.time);
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::Integer),
+            any::<f64>().prop_map(Value::Real),
+            ".*".prop_map(Value::Text),
+            "[<>&\u{2028}\u{2029}é\"\\\\\n]{0,8}".prop_map(Value::Text),
+            "2024-0[1-4]-3[01][ T]1[0-9]:[05]9:[05]9Z?".prop_map(Value::Text),
+            any::<Vec<u8>>().prop_map(Value::Blob),
+        ]
+    }
+
+    fn any_column() -> impl Strategy<Value = (String, bool, Value)> {
+        ("[ab<\"é]{0,2}", any::<bool>(), any_value())
+    }
+
+    proptest! {
+        /// What is written straight into an answer is what the value would be.
+        #[test]
+        fn rows_are_written_as_their_values(columns in prop::collection::vec(any_column(), 0..6)) {
+            let outputs = columns.iter().map(|(name, date, _)| Output { name: name.clone(), date: *date });
+            let row = Row {
+                shape: Arc::new(Shape::new(outputs.collect())),
+                values: columns.iter().map(|(_, _, value)| value.clone()).collect(),
+            };
+            let values: Vec<ValueRef<'_>> = row.values.iter().map(Value::as_ref).collect();
+            for form in [Form::Rows, Form::Figures] {
+                let mut written = Vec::new();
+                row.shape.write(&values, form, &mut written);
+                prop_assert_eq!(String::from_utf8(written), String::from_utf8(to_bytes(&row.to_json(form))));
+                let mut first = Vec::new();
+                row.shape.write_first(&values, form, &mut first);
+                prop_assert_eq!(first, to_bytes(&row.first_to_json(form)));
+            }
         }
     }
-    drop(found);
-    lease.finished();
-    Ok(())
 }

@@ -73,7 +73,7 @@ impl Source {
                     table: endpoint.name.clone(),
                     ..find
                 };
-                let rows = data.rows_of(caller, &find);
+                let rows = data.rows_of(caller, &find).await;
                 rows.map(Self::Table)
                     .map_err(|error| told("source query", error))
             }

@@ -138,6 +138,20 @@ impl World {
     }
 }
 
+/// A peer without keys that knows nobody and reaches others as `dialer` does, until the token is cancelled.
+pub(crate) fn alone(dialer: impl Dialer) -> (Mq, CancellationToken) {
+    let (mq, task) = Mq::new(Setup {
+        me: PeerId::random(),
+        own: Arc::new(PeerIdentity::default),
+        keys: KeyBook::new(None),
+        hints: Arc::new(|_| None),
+        router: Router::new(),
+    });
+    let leave = CancellationToken::new();
+    tokio::spawn(task.run(Streams(dialer), leave.clone()));
+    (mq, leave)
+}
+
 /// A peer's way to the others.
 #[derive(Clone)]
 pub(crate) struct Wire {

@@ -158,6 +158,32 @@ pub async fn ask_echo(net: &Net, peer: PeerId, text: &[u8]) {
     assert_eq!(answer, text);
 }
 
+/// A question whose answer is awaited over a way that is gone.
+pub struct Hanging(tokio::task::JoinHandle<std::io::Result<usize>>);
+
+impl Hanging {
+    /// Talks with an echo, cuts the cable between, and asks once more; a task of its own, which nothing wakes but the stream
+    /// itself, waits for what will not come.
+    pub async fn on(net: &Net, peer: PeerId, cable: &Cable) -> Self {
+        let (_, mut stream) = net.open(peer, &[ECHO]).await.unwrap();
+        stream.write_all(b"before").await.unwrap();
+        let mut answer = [0; 6];
+        within("an echo", stream.read_exact(&mut answer))
+            .await
+            .unwrap();
+        cable.cut();
+        stream.write_all(b"after").await.unwrap();
+        Self(tokio::spawn(async move { stream.read(&mut answer).await }))
+    }
+
+    /// It learns that no answer will come.
+    pub async fn ends(self) {
+        eventually("an end", || self.0.is_finished()).await;
+        let read = self.0.await.unwrap();
+        assert!(!read.is_ok_and(|read| read > 0));
+    }
+}
+
 /// A cable that can be cut without either end noticing: what comes afterwards is swallowed.
 pub struct Cable {
     pub addr: goop_net::Multiaddr,

@@ -5,7 +5,7 @@ import { followChats, unread } from './chat.js';
 import { connect, listen } from './events.js';
 import { go, onGo } from './navigate.js';
 import { refresh } from './people.js';
-import { link, loadSession, quick, session } from './session.js';
+import { link, loadSession, quick, serverAlone, session } from './session.js';
 import { followKeys } from './components/keys.js';
 import { LinkState, Nav, Overlays, Toasts } from './components/frame.js';
 import { mount } from './components/mount.js';
@@ -23,6 +23,9 @@ const strings = {
   relayBackText: 'Peers outside your network find you again.',
 };
 
+/** Pages that a rendezvous server alone has, too; a peer has all. */
+const ofServer = ['/self', '/logs', '/topology'];
+
 /** What the navigation shows. */
 const navigation = [
   { href: '/peers', text: 'Peers', icon: 'peers', under: /^\/peer\// },
@@ -30,12 +33,13 @@ const navigation = [
   { href: '/view', text: 'Visiting', icon: 'visit' },
   { href: '/edit', text: 'Editor', icon: 'edit' },
   { href: '/database', text: 'Data', icon: 'data' },
-  { href: '/self', text: 'Me', icon: 'me' },
+  { href: '/self', text: serverAlone ? 'Settings' : 'Me', icon: 'me' },
   { href: '/logs', text: 'Logs', icon: 'logs', under: /^\/topology$/ },
   { href: '/docs', text: 'Docs', icon: 'docs' },
-];
+].filter(({ href }) => !serverAlone || ofServer.includes(href));
 
 const peers = () => import('./pages/peers.js');
+const self = () => import('./pages/self.js');
 
 /** Which page an address names. A page is read when somebody goes there; the editor's minds unsaved text from the start. */
 const pages = [
@@ -45,11 +49,13 @@ const pages = [
   [/^\/view$/, () => import('./pages/view.js')],
   [/^\/edit$/, async () => edit],
   [/^\/database$/, () => import('./pages/database.js')],
-  [/^\/self$/, () => import('./pages/self.js')],
+  [/^\/self$/, self],
   [/^\/logs$/, () => import('./pages/logs.js')],
   [/^\/topology$/, () => import('./pages/topology.js')],
   [/^\/docs$/, () => import('./pages/docs.js')],
-];
+].filter(([pattern]) => !serverAlone || ofServer.some((path) => pattern.test(path)));
+/** What an address without a page shows. */
+const home = serverAlone ? self : peers;
 
 /** Milliseconds that a page waits for live events before it shows what it has without them. */
 const PATIENCE = 1000;
@@ -99,7 +105,7 @@ async function show() {
   leave = () => {};
   path.value = location.pathname;
   shown = location.pathname + location.search;
-  const [load, match] = pages.map(([pattern, found]) => [found, location.pathname.match(pattern)]).find(([, found]) => found) ?? [peers, []];
+  const [load, match] = pages.map(([pattern, found]) => [found, location.pathname.match(pattern)]).find(([, found]) => found) ?? [home, []];
   let gone;
   try {
     if (trouble) throw trouble;
@@ -189,9 +195,12 @@ async function enter() {
     // In this order nothing is missed in between.
     await following();
     trouble = null;
-    checkOrigins();
-    follow();
-    greet().catch(() => {});
+    // A server alone has no sites, nobody who writes, and no name that others see.
+    if (!serverAlone) {
+      checkOrigins();
+      follow();
+      greet().catch(() => {});
+    }
   } catch (error) {
     trouble = error;
     link.value = error.status === 401 ? 'out' : 'lost';
@@ -200,6 +209,7 @@ async function enter() {
 }
 
 function begin() {
+  if (serverAlone) document.querySelector('.brand').href = '/';
   render(html`<${Nav} pages=${navigation} path=${path} />`, document.getElementById('nav'));
   render(html`<${LinkState} />`, document.getElementById('link-state'));
   render(html`<${Toasts} />`, document.getElementById('toasts'));

@@ -74,7 +74,12 @@ function open(say) {
       say({ event: { topic: 'reset' } });
     });
     source.addEventListener('message', ({ data }) => {
-      const { msg, from } = JSON.parse(data);
+      const { type, msg, from } = JSON.parse(data);
+      // All that a rendezvous server alone says; the stream then shows that it lives.
+      if (type === 'mode') {
+        say({ state: 'live' });
+        say({ event: { topic: 'reset' } });
+      }
       if (msg) say({ event: { topic: msg.topic, payload: msg.payload, from, id: msg.id } });
     });
     source.addEventListener('reset', () => say({ event: { topic: 'reset' } }));

@@ -2,10 +2,11 @@
 // Offers: waiting (a signal with the fields that wait), wait, restart.
 
 import { get, post } from './api.js';
+import { serverAlone } from './session.js';
 import { signal } from '../vendor/ui.js';
 
 const strings = {
-  silent: 'The peer did not come back within half a minute. Look where it was started; if it ended, start it again there.',
+  silent: `The ${serverAlone ? 'server' : 'peer'} did not come back within half a minute. Look where it was started; if it ended, start it again there.`,
 };
 
 const KEY = 'waiting-for-restart';

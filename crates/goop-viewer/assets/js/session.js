@@ -1,9 +1,11 @@
 // What the pages know about this program and about how its owner wants them.
-// Offers: session, quick, splash, link (signals), loadSession, theme, setTheme, split positions, where a site opens.
+// Offers: serverAlone, session, quick, splash, link (signals), loadSession, theme, setTheme, split positions, where a site opens.
 
 import { get, post } from './api.js';
 import { computed, signal } from '../vendor/ui.js';
 
+/** Whether these are the pages of a rendezvous server that runs without a peer: there are fewer of them. */
+export const serverAlone = document.documentElement.dataset.mode === 'rendezvous';
 /** The answer of /api/session, or null before it came. */
 export const session = signal(null);
 /** The owner's choices: `label`, `hide_unverified`, `open_sites_external`, `video_disabled`; nothing before they came. */

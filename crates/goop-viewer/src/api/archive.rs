@@ -17,8 +17,8 @@ use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::front::Shared;
 use crate::reply::error;
-use crate::server::Shared;
 
 /// Bytes sent at once.
 const CHUNK: usize = 64 * 1024;
@@ -83,7 +83,7 @@ impl Read for Script {
 #[utoipa::path(get, path = "/api/site/export", tag = "site",
     responses((status = 200, description = "application/zip"), (status = 500, description = "the database cannot be read")))]
 pub(crate) async fn export(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.context.config.current();
+    let config = shared.base.desk.config.current();
     let now = OffsetDateTime::now_utc();
     let dump = match shared.context.data.database().dump().await {
         Ok(dump) => dump,

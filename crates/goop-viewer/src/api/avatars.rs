@@ -14,20 +14,21 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::base::Base;
+use crate::front::Shared;
 use crate::reply::{error, raw_json};
-use crate::server::Shared;
 
 /// The own picture, or initials.
 #[utoipa::path(get, path = "/api/avatar", tag = "avatars", responses((status = 200)))]
-pub(crate) async fn own_route(State(shared): State<Arc<Shared>>) -> Response {
-    own(&shared)
+pub(crate) async fn own_route(State(base): State<Base>) -> Response {
+    own(&base)
 }
 
-pub(crate) fn own(shared: &Shared) -> Response {
-    match shared.context.avatar.current() {
+pub(crate) fn own(base: &Base) -> Response {
+    match base.desk.avatar.current() {
         Some(avatar) => picture(&avatar, "no-cache"),
         None => {
-            let profile = Profile::of(&shared.context.config.current());
+            let profile = Profile::of(&base.desk.config.current());
             initials(&profile.label, &profile.email)
         }
     }
@@ -51,7 +52,7 @@ pub(crate) async fn of_peer(
         return initials(&id, "");
     };
     if peer == shared.context.net.local_peer_id() {
-        return own(&shared);
+        return own(&shared.base);
     }
     let Some(row) = shared.context.net.peer(&peer) else {
         return initials(&id, "");
@@ -98,7 +99,7 @@ fn picture(avatar: &Avatar, cache: &'static str) -> Response {
     response
 }
 
-fn initials(label: &str, email: &str) -> Response {
+pub(super) fn initials(label: &str, email: &str) -> Response {
     let mut response = Response::new(Body::from(initials_svg(label, email)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
@@ -114,14 +115,14 @@ fn initials(label: &str, email: &str) -> Response {
 
 /// Sets the own picture: multipart field `avatar`, at most 256 KiB, PNG, JPEG, GIF or WebP.
 #[utoipa::path(post, path = "/api/avatar/upload", tag = "avatars", responses((status = 200), (status = 400)))]
-pub(crate) async fn upload(State(shared): State<Arc<Shared>>, form: Multipart) -> Response {
+pub(crate) async fn upload(State(base): State<Base>, form: Multipart) -> Response {
     let bytes = match field(form).await {
         Ok(bytes) => bytes,
         Err(refused) => return refused,
     };
-    match shared.context.avatar.set(&bytes) {
+    match base.desk.avatar.set(&bytes) {
         Ok(hash) => {
-            (shared.context.profile_changed)();
+            (base.desk.profile_changed)();
             raw_json(
                 StatusCode::OK,
                 format!("{{\"ok\":true,\"hash\":\"{}\"}}", hash.as_str()),
@@ -154,10 +155,10 @@ async fn field(mut form: Multipart) -> Result<bytes::Bytes, Response> {
 
 /// Removes the own picture.
 #[utoipa::path(post, path = "/api/avatar/delete", tag = "avatars", responses((status = 200)))]
-pub(crate) async fn remove(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.context.avatar.remove() {
+pub(crate) async fn remove(State(base): State<Base>) -> Response {
+    match base.desk.avatar.remove() {
         Ok(()) => {
-            (shared.context.profile_changed)();
+            (base.desk.profile_changed)();
             raw_json(StatusCode::OK, "{\"ok\":true}".to_owned())
         }
         Err(failure) => error(StatusCode::INTERNAL_SERVER_ERROR, &failure.to_string()),
@@ -166,6 +167,6 @@ pub(crate) async fn remove(State(shared): State<Arc<Shared>>) -> Response {
 
 /// Removes the own picture.
 #[utoipa::path(delete, path = "/api/avatar/delete", tag = "avatars", responses((status = 200)))]
-pub(crate) async fn remove_by_delete(state: State<Arc<Shared>>) -> Response {
+pub(crate) async fn remove_by_delete(state: State<Base>) -> Response {
     remove(state).await
 }

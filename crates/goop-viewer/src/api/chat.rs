@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kept;
 use super::keys::{self, KeyState};
+use crate::front::Shared;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 /// Lines that are read at once where nobody says how many.
 const PAGE: usize = 50;

@@ -1,7 +1,6 @@
 //! All of `goop.json` for the Me page: sections and fields as they are named there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -13,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::peers::{Who, own_identity};
+use crate::base::Base;
 use crate::reply::{error, json as reply, parse};
-use crate::server::Shared;
 
 /// Never sent to a page: only whether they are set.
 const SECRETS: [(&str, &str); 8] = [
@@ -111,8 +110,8 @@ fn field_mut<'a>(
 
 /// Every setting, without secrets.
 #[utoipa::path(get, path = "/api/settings", tag = "settings", responses((status = 200, body = Settings)))]
-pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.context.config.current();
+pub(crate) async fn all(State(base): State<Base>) -> Response {
+    let config = base.desk.config.current();
     let mut sections = as_object(&config);
     let mut secrets = BTreeMap::new();
     for secret in SECRETS {
@@ -134,7 +133,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
     if let Some(section) = sections.get_mut(HIDDEN.0).and_then(Value::as_object_mut) {
         section.remove(HIDDEN.1);
     }
-    let folder = &shared.context.folder;
+    let folder = &base.desk.folder;
     let paths = Paths {
         folder: folder.display().to_string(),
         config: folder.join("goop.json").display().to_string(),
@@ -146,7 +145,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
             sections: Value::Object(sections),
             secrets,
             paths,
-            me: own_identity(&shared),
+            me: own_identity(&base),
         },
     )
 }
@@ -155,12 +154,12 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Response {
 /// erased. All or nothing: one wrong value changes none.
 #[utoipa::path(post, path = "/api/settings", tag = "settings", request_body = Object,
     responses((status = 200), (status = 400, body = Mistakes)))]
-pub(crate) async fn change(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn change(State(base): State<Base>, body: Bytes) -> Response {
     let wanted: Map<String, Value> = match parse(&body) {
         Ok(wanted) => wanted,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
     };
-    match apply(&shared, wanted).await {
+    match apply(&base, wanted).await {
         Ok(changed) => {
             let is_live = |name: &String| {
                 LIVE.iter()
@@ -193,10 +192,10 @@ pub(super) enum NotSaved {
 
 /// Merges what is wanted into `goop.json`, all of it or nothing; gives the fields that changed.
 pub(super) async fn apply(
-    shared: &Shared,
+    base: &Base,
     wanted: Map<String, Value>,
 ) -> Result<Vec<String>, NotSaved> {
-    let config = shared.context.config.clone();
+    let config = base.desk.config.clone();
     // Writing waits for the disk and for other writers.
     let saved = tokio::task::spawn_blocking(move || {
         let (mut mistake, mut changed) = (None, Vec::new());
@@ -215,7 +214,7 @@ pub(super) async fn apply(
         Ok((Err(ConfigError::Invalid(rule)), ..)) => Err(NotSaved::Wrong(Mistake::of(rule))),
         Ok((Err(failure), ..)) => Err(NotSaved::Failed(format!("failed to save: {failure}"))),
         Ok((Ok(_), None, changed)) => {
-            (shared.context.profile_changed)();
+            (base.desk.profile_changed)();
             Ok(changed)
         }
         Err(_) => Err(NotSaved::Failed("failed to save".to_owned())),
@@ -254,8 +253,8 @@ pub(super) fn unfit(before: &Config, after: &Config) -> Option<Mistake> {
 
 /// Ends the peer politely and starts it again on the same port, so that settings count. The owner stays signed in.
 #[utoipa::path(post, path = "/api/restart", tag = "settings", responses((status = 202)))]
-pub(crate) async fn restart(State(shared): State<Arc<Shared>>) -> Response {
-    (shared.context.restart)();
+pub(crate) async fn restart(State(base): State<Base>) -> Response {
+    (base.desk.restart)();
     reply(StatusCode::ACCEPTED, &json!({ "status": "restarting" }))
 }
 

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::operations::{Method, OPERATIONS};
+use crate::front::Shared;
 use crate::reply::{error, not_found};
-use crate::server::Shared;
 
 /// Largest body of the owner's own routes: a value of 16 MiB, the largest that the database takes, with every second
 /// letter escaped.
@@ -174,8 +174,8 @@ async fn of_neighbour(shared: &Shared, peer: PeerId, request: Request) -> Respon
 
 pub(super) fn owner(shared: &Shared) -> Caller {
     Caller::owner(
-        shared.context.net.local_peer_id().to_base58(),
-        Profile::of(&shared.context.config.current()).email,
+        shared.own.clone(),
+        Profile::of(&shared.base.desk.config.current()).email,
     )
 }
 

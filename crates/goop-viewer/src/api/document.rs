@@ -13,7 +13,7 @@ use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{RefOr, ResponseBuilder};
+use utoipa::openapi::{OpenApi as Described, RefOr, ResponseBuilder};
 
 use super::{routes, size};
 use crate::reply::{error, raw_json};
@@ -42,9 +42,26 @@ use crate::reply::{error, raw_json};
 )]
 struct Document;
 
+/// Addresses that only a peer has.
+const SITES: &str = "/p/{peer}/{file}";
+const PEER_PAGE: &str = "/peer/{id}";
+
 /// What the description begins with.
 pub(super) fn basis() -> utoipa::openapi::OpenApi {
     Document::openapi()
+}
+
+/// The same for a server alone: it has no sites and nobody's page.
+pub(super) fn basis_alone() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    for path in [SITES, PEER_PAGE] {
+        document.paths.paths.remove(path);
+    }
+    let used = ["avatars", "logs", "settings", "services", "live", "pages"];
+    if let Some(tags) = &mut document.tags {
+        tags.retain(|tag| used.contains(&tag.name.as_str()));
+    }
+    document
 }
 
 /// Follows the link that was printed at the start: it makes this browser the owner's, once, and leads to the pages.
@@ -87,25 +104,38 @@ fn page() {}
 
 /// The description, packed. It is large and seldom asked for: made at the first request.
 static PACKED: OnceLock<Bytes> = OnceLock::new();
+/// That of a server alone.
+static PACKED_ALONE: OnceLock<Bytes> = OnceLock::new();
 
-fn packed() -> std::io::Result<Bytes> {
-    if let Some(packed) = PACKED.get() {
+fn packed(kept: &OnceLock<Bytes>, document: fn() -> Described) -> std::io::Result<Bytes> {
+    if let Some(packed) = kept.get() {
         return Ok(packed.clone());
     }
-    let text = serde_json::to_vec(&routes().into_openapi())?;
+    let text = serde_json::to_vec(&document())?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&text)?;
     let packed = Bytes::from(encoder.finish()?);
-    Ok(PACKED.get_or_init(|| packed).clone())
+    Ok(kept.get_or_init(|| packed).clone())
 }
 
 /// This description.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "logs", responses((status = 200, body = Object)))]
 pub(super) async fn openapi(headers: HeaderMap) -> Response {
+    answer(&headers, packed(&PACKED, || routes().into_openapi()))
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "logs", responses((status = 200, body = Object)))]
+pub(super) async fn openapi_alone(headers: HeaderMap) -> Response {
+    let document = || super::alone::routes().into_openapi();
+    answer(&headers, packed(&PACKED_ALONE, document))
+}
+
+fn answer(headers: &HeaderMap, packed: std::io::Result<Bytes>) -> Response {
     let accepted = headers
         .get(ACCEPT_ENCODING)
         .is_some_and(goop_site::respond::accepts_gzip);
-    let body = packed().and_then(|packed| {
+    let body = packed.and_then(|packed| {
         if accepted {
             return Ok(packed);
         }

@@ -11,8 +11,8 @@ use goop_site::store::{
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::front::Shared;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 /// Most matches of a search, and how many where none was said.
 const MAX_MATCHES: usize = 1_000;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -12,8 +11,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::base::Base;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 /// Most entries of a folder that are listed.
 const MAX_ENTRIES: usize = 10_000;
@@ -109,7 +108,7 @@ pub(crate) struct Split {
 
 /// Remembers where a divider stands.
 #[utoipa::path(post, path = "/api/split-prefs", tag = "settings", request_body = Split, responses((status = 200), (status = 400)))]
-pub(crate) async fn set_split(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn set_split(State(base): State<Base>, body: Bytes) -> Response {
     let split: Split = match parse(&body) {
         Ok(split) => split,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
@@ -120,8 +119,8 @@ pub(crate) async fn set_split(State(shared): State<Arc<Shared>>, body: Bytes) ->
     if !(0.0..=100.0).contains(&split.value) {
         return error(StatusCode::BAD_REQUEST, "value must be 0-100");
     }
-    let file = shared.context.folder.join("split-prefs.json");
-    let _turn = shared.splits.lock().await;
+    let file = base.desk.folder.join("split-prefs.json");
+    let _turn = base.splits.lock().await;
     let saved = tokio::task::spawn_blocking(move || {
         let mut splits = splits(&file);
         if splits.len() >= MAX_SPLITS && !splits.contains_key(&split.key) {

@@ -10,8 +10,8 @@ use goop_site::store::{IfMatch, Store, StoreError, StorePath};
 use http::StatusCode;
 
 use super::files::{INDEX, failed, with_store};
+use crate::front::Shared;
 use crate::reply::{error, redirect};
-use crate::server::Shared;
 
 /// The fields of all five forms.
 #[derive(Default)]

@@ -11,8 +11,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::data::{owner, refused};
+use crate::front::Shared;
 use crate::reply::json as reply;
-use crate::server::Shared;
 
 fn said(done: Result<Value, DataError>) -> Response {
     match done {

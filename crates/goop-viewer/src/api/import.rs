@@ -20,8 +20,8 @@ use goop_site::archive::{ArchiveError, Staged};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::front::Shared;
 use crate::reply::{error, json};
-use crate::server::Shared;
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, Default, Serialize, utoipa::ToSchema)]

@@ -13,8 +13,8 @@ use goop_mq::topic::Sealing;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::front::Shared;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 pub(crate) struct OfPeer {

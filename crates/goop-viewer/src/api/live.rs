@@ -14,7 +14,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Shared;
+use crate::front::Shared;
 
 /// How often a silent stream says that it is alive; dead ones are noticed by it.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -116,7 +116,7 @@ fn stream(
         stream::iter(events)
     });
     let events = hello.chain(events).map(Ok::<_, Infallible>);
-    Sse::new(until(shared.stop.clone(), events))
+    Sse::new(until(shared.base.stop.clone(), events))
         .keep_alive(keep_alive())
         .into_response()
 }

@@ -1,7 +1,6 @@
 //! What the program says (viewer-api.md 14).
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::extract::{Query, State};
@@ -14,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use super::live::{keep_alive, until};
+use crate::base::Base;
 use crate::logs::LogLine;
 use crate::reply::{error, go_json, json, parse};
-use crate::server::Shared;
 
 /// The newest lines, oldest first.
 #[utoipa::path(get, path = "/api/logs", tag = "logs", responses((status = 200, body = [LogLine])))]
-pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    json(StatusCode::OK, &shared.context.logs.lines())
+pub(crate) async fn list(State(base): State<Base>) -> Response {
+    json(StatusCode::OK, &base.desk.logs.lines())
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -35,14 +34,14 @@ pub(crate) struct Wanted {
 #[utoipa::path(get, path = "/api/logs/stream", tag = "logs", params(Wanted),
     responses((status = 200, content_type = "text/event-stream")))]
 pub(crate) async fn stream(
-    State(shared): State<Arc<Shared>>,
+    State(base): State<Base>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response {
-    let logs = shared.context.logs.clone();
+    let logs = base.desk.logs.clone();
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let (follower, hello) = if wanted.all {
-        let on = serde_json::json!({ "on": shared.verbose.load(Ordering::Relaxed) });
+        let on = serde_json::json!({ "on": base.verbose.load(Ordering::Relaxed) });
         let hello = Event::default().event("verbose").data(on.to_string());
         (logs.follow_after(last_seen), Some(hello))
     } else if last_seen.is_some() {
@@ -61,7 +60,7 @@ pub(crate) async fn stream(
             .data(go_json(&line).trim_end())
     });
     let events = stream::iter(hello).chain(lines).map(Ok::<_, Infallible>);
-    Sse::new(until(shared.stop.clone(), events))
+    Sse::new(until(base.stop.clone(), events))
         .keep_alive(keep_alive())
         .into_response()
 }
@@ -73,22 +72,22 @@ pub(crate) struct Verbose {
 
 /// Whether details of the network are logged.
 #[utoipa::path(get, path = "/api/logs/verbose", tag = "logs", responses((status = 200, body = Verbose)))]
-pub(crate) async fn verbose(State(shared): State<Arc<Shared>>) -> Response {
+pub(crate) async fn verbose(State(base): State<Base>) -> Response {
     json(
         StatusCode::OK,
         &Verbose {
-            on: shared.verbose.load(Ordering::Relaxed),
+            on: base.verbose.load(Ordering::Relaxed),
         },
     )
 }
 
 /// Switches the details of the network on or off, until the peer ends.
 #[utoipa::path(post, path = "/api/logs/verbose", tag = "logs", request_body = Verbose, responses((status = 204), (status = 400)))]
-pub(crate) async fn set_verbose(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn set_verbose(State(base): State<Base>, body: Bytes) -> Response {
     match parse::<Verbose>(&body) {
         Ok(Verbose { on }) => {
-            shared.verbose.store(on, Ordering::Relaxed);
-            (shared.context.verbose)(on);
+            base.verbose.store(on, Ordering::Relaxed);
+            (base.desk.verbose)(on);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(_) => error(StatusCode::BAD_REQUEST, "bad json"),
@@ -106,7 +105,7 @@ pub(crate) struct ClientLine {
 
 /// A line from a page, at most 4 KiB of it on one line. `debug` is not kept.
 #[utoipa::path(post, path = "/api/logs/client", tag = "logs", request_body = ClientLine, responses((status = 204), (status = 400)))]
-pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn client(State(base): State<Base>, body: Bytes) -> Response {
     let line: ClientLine = match parse(&body) {
         Ok(line) => line,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
@@ -125,7 +124,7 @@ pub(crate) async fn client(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     } else {
         &line.source
     };
-    shared.context.logs.push(
+    base.desk.logs.push(
         level,
         source,
         &format!(

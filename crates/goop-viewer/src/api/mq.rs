@@ -11,8 +11,8 @@ use goop_mq::wire::{MsgId, Payload};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::front::Shared;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 /// A message to one peer. A `msg_id` from the page is not looked at; the answer says the real one.
 #[derive(Deserialize, utoipa::ToSchema)]

@@ -11,8 +11,8 @@ use goop_rendezvous::client::Contact;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::front::Shared;
 use crate::reply::json;
-use crate::server::Shared;
 
 /// The whole of it.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -81,7 +81,7 @@ pub(crate) async fn standing(State(shared): State<Arc<Shared>>) -> Response {
 /// How this peer stands now.
 pub(super) fn of(shared: &Shared) -> Standing {
     let net = &shared.context.net;
-    let servers = shared.context.servers.borrow().clone();
+    let servers = shared.base.desk.servers.borrow().clone();
     let mut peers = Ways::default();
     for peer in net.topology().peers.unwrap_or_default() {
         match peer.connection {

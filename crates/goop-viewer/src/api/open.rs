@@ -1,7 +1,5 @@
 //! Opening an address in the person's own browser (viewer-api.md 18).
 
-use std::sync::Arc;
-
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -10,8 +8,8 @@ use http::{HeaderMap, Uri};
 use serde::Deserialize;
 use url::Url;
 
+use crate::base::Base;
 use crate::reply::{error, redirect};
-use crate::server::Shared;
 
 /// Longest address. Longer ones do not fit a command line everywhere.
 const MAX_URL: usize = 2 * 1024;
@@ -28,7 +26,7 @@ pub(crate) struct Wanted {
     responses((status = 302), (status = 400, description = "`missing url`, `invalid url` or `scheme not allowed`"),
         (status = 500, description = "there is no browser that could be opened")))]
 pub(crate) async fn open(
-    State(shared): State<Arc<Shared>>,
+    State(base): State<Base>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response {
@@ -36,11 +34,11 @@ pub(crate) async fn open(
         Ok(url) => url,
         Err(text) => return error(StatusCode::BAD_REQUEST, text),
     };
-    let opener = shared.context.open.clone();
+    let opener = base.desk.open.clone();
     // The opener is a program; starting it waits for the disk.
     let opened = tokio::task::spawn_blocking(move || opener(url.as_str())).await;
     match opened {
-        Ok(Ok(())) => redirect(StatusCode::FOUND, &back(&shared, &headers)),
+        Ok(Ok(())) => redirect(StatusCode::FOUND, &back(&base, &headers)),
         Ok(Err(failure)) => error(
             StatusCode::INTERNAL_SERVER_ERROR,
             &format!("failed to open browser: {failure}"),
@@ -52,7 +50,7 @@ pub(crate) async fn open(
 /// As `GET /open`.
 #[utoipa::path(post, path = "/open", tag = "settings", params(Wanted), responses((status = 302), (status = 400), (status = 500)))]
 pub(crate) async fn open_by_post(
-    state: State<Arc<Shared>>,
+    state: State<Base>,
     wanted: Query<Wanted>,
     headers: HeaderMap,
 ) -> Response {
@@ -76,11 +74,11 @@ fn allowed(text: &str) -> Result<Url, &'static str> {
 }
 
 /// The page the person was on, if it is one of ours.
-fn back(shared: &Shared, headers: &HeaderMap) -> String {
+fn back(base: &Base, headers: &HeaderMap) -> String {
     let from = headers.get(REFERER).and_then(|from| from.to_str().ok());
     let from = from.and_then(|from| from.parse::<Uri>().ok());
     let own = |uri: &Uri| {
-        uri.port_u16() == Some(shared.control_port)
+        uri.port_u16() == Some(base.control_port)
             && matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
     };
     from.filter(own)

@@ -14,9 +14,10 @@ use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
+use crate::base::Base;
+use crate::front::Shared;
 use crate::logs::rfc3339;
 use crate::reply::{error, json, not_found, parse, redirect};
-use crate::server::Shared;
 
 /// Who somebody is.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -30,20 +31,20 @@ pub(crate) struct Who {
 /// This peer's identity.
 #[utoipa::path(get, path = "/api/self", tag = "peers", responses((status = 200, body = Who)))]
 pub(crate) async fn own(State(shared): State<Arc<Shared>>) -> Response {
-    json(StatusCode::OK, &own_identity(&shared))
+    json(StatusCode::OK, &own_identity(&shared.base))
 }
 
-pub(crate) fn own_identity(shared: &Shared) -> Who {
-    let profile = Profile::of(&shared.context.config.current());
-    let hash = shared
-        .context
+pub(crate) fn own_identity(base: &Base) -> Who {
+    let profile = Profile::of(&base.desk.config.current());
+    let hash = base
+        .desk
         .avatar
         .current()
         .map(|avatar| avatar.hash.as_str().to_owned());
     Who {
         avatar_hash: hash.unwrap_or_default(),
         email: profile.email,
-        id: shared.context.net.local_peer_id().to_base58(),
+        id: base.desk.id.map(|id| id.to_base58()).unwrap_or_default(),
         label: profile.label,
     }
 }
@@ -66,8 +67,9 @@ pub(crate) fn guest_self(guest: &Guest) -> Response {
 pub(crate) struct SessionInfo {
     version: String,
     theme: String,
-    site_url: String,
-    /// Where the browser can be asked whether it resolves site names.
+    /// The own site; a server alone has its dashboard instead.
+    pub(super) site_url: String,
+    /// Where the browser can be asked whether it resolves site names; empty where there are no sites.
     probe_url: String,
     /// Where the pages' dividers stand, in percent.
     split_prefs: BTreeMap<String, f64>,
@@ -87,18 +89,16 @@ struct Choices {
     video_disabled: bool,
 }
 
-/// What the pages need to know about this program and how its owner wants them, in one answer. A browser that knows it
-/// already is told so (`If-None-Match`).
-#[utoipa::path(get, path = "/api/session", tag = "peers", responses((status = 200, body = SessionInfo)))]
-pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
-    let own = shared.context.net.local_peer_id();
-    let config = shared.context.config.current();
-    let unread = super::chat::unread(&shared).await;
-    kept::mark(json(
-        StatusCode::OK,
-        &SessionInfo {
-            version: shared.context.version.to_owned(),
+impl SessionInfo {
+    /// What every viewer knows.
+    pub(super) fn of(base: &Base) -> Self {
+        let config = base.desk.config.current();
+        Self {
+            version: base.desk.version.to_owned(),
             theme: config.viewer.theme.clone(),
+            site_url: String::new(),
+            probe_url: String::new(),
+            split_prefs: super::folders::splits(&base.desk.folder.join("split-prefs.json")),
             splash: config.viewer.splash.clone(),
             quick: Choices {
                 label: config.profile.label.clone(),
@@ -106,10 +106,24 @@ pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
                 open_sites_external: config.viewer.open_sites_external,
                 video_disabled: config.viewer.video_disabled,
             },
+            unread: 0,
+        }
+    }
+}
+
+/// What the pages need to know about this program and how its owner wants them, in one answer. A browser that knows it
+/// already is told so (`If-None-Match`).
+#[utoipa::path(get, path = "/api/session", tag = "peers", responses((status = 200, body = SessionInfo)))]
+pub(crate) async fn session(State(shared): State<Arc<Shared>>) -> Response {
+    let own = shared.context.net.local_peer_id();
+    let unread = super::chat::unread(&shared).await;
+    kept::mark(json(
+        StatusCode::OK,
+        &SessionInfo {
             site_url: format!("/p/{}/", own.to_base58()),
             probe_url: format!("{}/favicon.ico", shared.label_origin(&own)),
-            split_prefs: super::folders::splits(&shared.context.folder.join("split-prefs.json")),
             unread,
+            ..SessionInfo::of(&shared.base)
         },
     ))
 }
@@ -284,8 +298,8 @@ pub(crate) async fn say_offline(State(shared): State<Arc<Shared>>) -> Response {
 /// The metrics, in Prometheus' text form.
 #[utoipa::path(get, path = "/metrics", tag = "logs",
     responses((status = 200, content_type = "text/plain"), (status = 404, description = "this run has none")))]
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    match &shared.context.metrics {
+pub(crate) async fn metrics(State(base): State<Base>) -> Response {
+    match &base.desk.metrics {
         Some(metrics) => (
             [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
             metrics.render(),

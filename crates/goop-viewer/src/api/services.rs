@@ -18,9 +18,10 @@ use serde_json::{Map, Value, json};
 
 use goop_http::Server;
 
+use crate::base::Base;
+use crate::front::Shared;
 use crate::outgoing::{DEADLINE, Outgoing};
 use crate::reply::json as reply;
-use crate::server::Shared;
 
 /// What each kind of service is asked after it said that it lives (viewer-api.md 13).
 const STATUS_PATHS: [(&str, &str); 6] = [
@@ -110,11 +111,11 @@ fn rendezvous_urls(presence: &PresenceSection) -> Vec<String> {
 /// Asks every service of the settings how it is, all at once and within three seconds.
 #[utoipa::path(get, path = "/api/services/health", tag = "services",
     responses((status = 200, description = "`{\"<service>\": health, …, \"rendezvous\": [{\"url\", \"ws_connected\"}] or null}`", body = Object)))]
-pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.context.config.current();
+pub(crate) async fn health(State(base): State<Base>) -> Response {
+    let config = base.desk.config.current();
     let presence = &config.presence;
     let asked = STATUS_PATHS.map(|(kind, _)| {
-        let shared = &shared;
+        let base = &base;
         async move {
             let url = url_of(presence, kind).trim();
             let health = if url.is_empty() {
@@ -123,13 +124,13 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
                     ..Health::default()
                 }
             } else {
-                health_of(&shared.outgoing, kind, url).await
+                health_of(&base.outgoing, kind, url).await
             };
             (kind, json!(health))
         }
     });
     let mut all: BTreeMap<&str, Value> = join_all(asked).await.into_iter().collect();
-    let servers = shared.context.servers.borrow().clone();
+    let servers = base.desk.servers.borrow().clone();
     let rendezvous: Vec<Value> = rendezvous_urls(presence)
         .into_iter()
         .map(|url| {
@@ -160,10 +161,7 @@ pub(crate) struct Checked {
 
 /// Asks one service how it is, before its address is saved. Always 200; `error` says what is wrong.
 #[utoipa::path(get, path = "/api/services/check", tag = "services", params(Checked), responses((status = 200, body = Health)))]
-pub(crate) async fn check(
-    State(shared): State<Arc<Shared>>,
-    Query(checked): Query<Checked>,
-) -> Response {
+pub(crate) async fn check(State(base): State<Base>, Query(checked): Query<Checked>) -> Response {
     let url = checked.url.trim();
     let health = if url.is_empty() {
         Health {
@@ -171,7 +169,7 @@ pub(crate) async fn check(
             ..Health::default()
         }
     } else {
-        let mut health = health_of(&shared.outgoing, &checked.kind, url).await;
+        let mut health = health_of(&base.outgoing, &checked.kind, url).await;
         health.error = (!health.ok).then_some("not reachable");
         health
     };
@@ -189,10 +187,10 @@ pub(crate) struct Rendezvous {
 /// `unreachable`, `status <n>` or `invalid response`.
 #[utoipa::path(get, path = "/api/rendezvous/check", tag = "services", params(Rendezvous), responses((status = 200, body = Object)))]
 pub(crate) async fn rendezvous(
-    State(shared): State<Arc<Shared>>,
+    State(base): State<Base>,
     Query(asked): Query<Rendezvous>,
 ) -> Response {
-    let said = capabilities(&shared.outgoing, asked.url.trim()).await;
+    let said = capabilities(&base.outgoing, asked.url.trim()).await;
     match said {
         Ok(capabilities) => reply(StatusCode::OK, &capabilities),
         Err(error) => reply(StatusCode::OK, &json!({ "error": error })),
@@ -222,15 +220,15 @@ async fn capabilities(outgoing: &Outgoing, url: &str) -> Result<BTreeMap<String,
 
 /// Asks the rendezvous server of the settings to mail a bridge token. Always 200: `{"status":"ok"}` or `{"error"}`.
 #[utoipa::path(post, path = "/api/bridge/request-token", tag = "services", responses((status = 200, body = Object)))]
-pub(crate) async fn bridge_token(State(shared): State<Arc<Shared>>) -> Response {
-    match ask_for_token(&shared).await {
+pub(crate) async fn bridge_token(State(base): State<Base>) -> Response {
+    match ask_for_token(&base).await {
         Ok(()) => reply(StatusCode::OK, &json!({ "status": "ok" })),
         Err(error) => reply(StatusCode::OK, &json!({ "error": error })),
     }
 }
 
-async fn ask_for_token(shared: &Shared) -> Result<(), String> {
-    let config = shared.context.config.current();
+async fn ask_for_token(base: &Base) -> Result<(), String> {
+    let config = base.desk.config.current();
     let (email, token) = (
         config.profile.email.trim(),
         config.profile.verification_token.trim(),
@@ -245,7 +243,7 @@ async fn ask_for_token(shared: &Shared) -> Result<(), String> {
         return Err("no WAN rendezvous configured".to_owned());
     };
     let asked = json!({ "email": email, "verification_token": token });
-    let heard = shared
+    let heard = base
         .outgoing
         .post(&server, "/api/bridge/request-token", &asked)
         .await
@@ -269,7 +267,7 @@ struct Balance {
 /// The credits of this peer, from the first rendezvous server that answers within three seconds.
 #[utoipa::path(get, path = "/api/my-balance", tag = "services", responses((status = 200, body = Balance)))]
 pub(crate) async fn balance(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.context.config.current();
+    let config = shared.base.desk.config.current();
     let own = shared.context.net.local_peer_id().to_base58();
     let asked = async {
         for url in rendezvous_urls(&config.presence) {
@@ -278,6 +276,7 @@ pub(crate) async fn balance(State(shared): State<Arc<Shared>>) -> Response {
             };
             let query = [("peer_id", own.as_str())];
             if let Ok(heard) = shared
+                .base
                 .outgoing
                 .get(&server, "/api/credits/store-data", &query)
                 .await

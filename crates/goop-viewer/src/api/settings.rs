@@ -1,7 +1,5 @@
 //! The settings a page changes with one click (viewer-api.md 13), and how sites get their origins.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,8 +8,9 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::config::unfit;
+use crate::base::Base;
+use crate::front::ORIGIN_COOKIE;
 use crate::reply::{error, json, parse};
-use crate::server::{ORIGIN_COOKIE, Shared};
 
 /// What can be changed; what is absent stays.
 #[derive(Deserialize, Default, utoipa::ToSchema)]
@@ -34,12 +33,12 @@ pub(crate) struct Quick {
 /// Changes some settings. Name and e-mail are announced at once.
 #[utoipa::path(post, path = "/api/settings/quick", tag = "settings", request_body = Quick,
     responses((status = 200), (status = 400), (status = 500)))]
-pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn quick(State(base): State<Base>, body: Bytes) -> Response {
     let change: Quick = match parse(&body) {
         Ok(change) => change,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
     };
-    let config = shared.context.config.clone();
+    let config = base.desk.config.clone();
     // Writing waits for the disk and for other writers.
     let saved = tokio::task::spawn_blocking(move || {
         let mut mistake = None;
@@ -79,7 +78,7 @@ pub(crate) async fn quick(State(shared): State<Arc<Shared>>, body: Bytes) -> Res
     match saved {
         Ok((_, Some(mistake))) => error(StatusCode::BAD_REQUEST, &mistake.message),
         Ok((Ok(_), None)) => {
-            (shared.context.profile_changed)();
+            (base.desk.profile_changed)();
             json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
         }
         Ok((Err(failure), None)) => error(
@@ -115,8 +114,8 @@ pub(crate) struct QuickNow {
 
 /// The settings of the quick form.
 #[utoipa::path(get, path = "/api/settings/quick/get", tag = "settings", responses((status = 200, body = QuickNow)))]
-pub(crate) async fn quick_get(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.context.config.current();
+pub(crate) async fn quick_get(State(base): State<Base>) -> Response {
+    let config = base.desk.config.current();
     json(
         StatusCode::OK,
         &QuickNow {

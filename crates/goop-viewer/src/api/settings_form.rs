@@ -3,8 +3,6 @@
 //! Unlike there, a field that is absent stays as it is, and so does a secret that is empty: a form that shows a part of
 //! the settings changes that part (viewer-api.md, weak point 15).
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
@@ -12,8 +10,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::config::{NotSaved, apply};
+use crate::base::Base;
 use crate::reply::{error, redirect};
-use crate::server::Shared;
 
 /// How the text of a field becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,12 +248,12 @@ fn wanted(body: &[u8]) -> Result<Map<String, Value>, String> {
 #[utoipa::path(post, path = "/settings/save", tag = "settings",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "fields of viewer-api.md 13"),
     responses((status = 302), (status = 400, description = "which field is wrong, and why"), (status = 500)))]
-pub(crate) async fn save(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+pub(crate) async fn save(State(base): State<Base>, body: Bytes) -> Response {
     let wanted = match wanted(&body) {
         Ok(wanted) => wanted,
         Err(text) => return error(StatusCode::BAD_REQUEST, &text),
     };
-    match apply(&shared, wanted).await {
+    match apply(&base, wanted).await {
         Ok(_) => redirect(StatusCode::FOUND, "/self?saved=1#settings"),
         Err(NotSaved::Wrong(mistake)) => error(StatusCode::BAD_REQUEST, &mistake.message),
         Err(NotSaved::Failed(text)) => error(StatusCode::INTERNAL_SERVER_ERROR, &text),

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::data::{owner, refused};
+use crate::front::Shared;
 use crate::reply::{error, json as reply};
-use crate::server::Shared;
 
 /// Largest body: a transformation as large as its file may be, or rows for a preview.
 pub(super) const MAX_BODY: usize = 2 * 1024 * 1024;

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::MAX_FILE;
 use super::files::{Conflict, Written, failed, with_store};
+use crate::front::Shared;
 use crate::reply::{error, json, parse};
-use crate::server::Shared;
 
 /// Longest text field of an upload: a path or an etag.
 const MAX_FIELD: usize = 8 * 1024;

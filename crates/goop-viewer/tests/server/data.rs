@@ -460,7 +460,7 @@ async fn everything(data: &Data) -> String {
 async fn hostile_texts_get_nothing_through_any_front() {
     let texts = std::fs::read(fixtures().join("hostile/sql.json")).unwrap();
     let texts: Vec<String> = serde_json::from_slice(&texts).unwrap();
-    assert!(texts.len() > 70);
+    assert_eq!(texts.len(), 139, "the figures below are for another corpus");
     let alice = recorded("alice", without_data).await;
     site(&alice.data).await;
     let others = Others {
@@ -471,14 +471,15 @@ async fn hostile_texts_get_nothing_through_any_front() {
     let before = everything(&alice.data).await;
     assert!(before.contains(SECRET));
     let of_site = format!("/api/p/{ALICE}/data/");
-    // Peer, caller, front, and whether it is the owner, who reads the secret as their own.
+    // Peer, caller, front, whether it is the owner, who reads the secret as their own, and how many questions have an
+    // answer: many texts are conditions and names like those that honest pages send. One more is one to look at.
     let fronts = [
-        (&alice, Who::Owner, "/api/data/", true),
-        (&alice, Who::Page(ALICE), of_site.as_str(), true),
-        (&alice, Who::Guest, of_site.as_str(), false),
-        (&bob, Who::Page(ALICE), of_site.as_str(), false),
+        (&alice, Who::Owner, "/api/data/", true, 278),
+        (&alice, Who::Page(ALICE), of_site.as_str(), true, 279),
+        (&alice, Who::Guest, of_site.as_str(), false, 284),
+        (&bob, Who::Page(ALICE), of_site.as_str(), false, 284),
     ];
-    for (peer, who, front, is_owner) in fronts {
+    for (peer, who, front, is_owner, expected) in fronts {
         let (mut answered, mut refused) = (0, 0);
         for text in &texts {
             for (operation, body) in questions(text) {
@@ -506,9 +507,9 @@ async fn hostile_texts_get_nothing_through_any_front() {
                 );
             }
         }
-        assert!(
-            refused > 6 * answered && answered > 0,
-            "{who:?} {answered} {refused}"
+        assert_eq!(
+            answered, expected,
+            "{who:?}, {refused} refused: another number of texts has an answer"
         );
         assert_eq!(everything(&alice.data).await, before, "{who:?}");
     }

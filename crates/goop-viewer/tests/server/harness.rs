@@ -20,7 +20,8 @@ use goop_net::{Discovery, Listen, Net, NetConfig, Router};
 use goop_site::archive::Places;
 use goop_site::store::Store;
 use goop_site::{Site, SiteRequest, VisitError};
-use goop_viewer::{Context, LogRing, Neighbours, Viewer};
+use goop_viewer::session::Secret;
+use goop_viewer::{Context, Desk, LogRing, Neighbours, Viewer};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -154,6 +155,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What belongs to a folder and its owner.
+pub(crate) fn desk(folder: &PeerFolder, secret: Secret, logs: &LogRing) -> Desk {
+    Desk {
+        secret,
+        id: None,
+        config: folder.config().clone(),
+        folder: folder.root().to_owned(),
+        data_folder: folder.root().join("data"),
+        avatar: AvatarFile::open(&folder.root().join("avatar.png")),
+        servers: tokio::sync::watch::channel(Arc::default()).1,
+        logs: logs.clone(),
+        profile_changed: Arc::new(|| ()),
+        restart: Arc::new(|| ()),
+        open: Arc::new(|_| Ok(())),
+        verbose: Arc::new(|_| ()),
+        metrics: None,
+        version: "0.0.0",
+    }
+}
+
 /// Alice's recorded folder, running.
 pub(crate) async fn alice() -> Alice {
     recorded("alice", |_| ()).await
@@ -208,12 +229,18 @@ pub(crate) async fn recorded_among(
     let mq = world.bus(identity.peer_id, router, &leave);
     let (chat, chatting) = prepared.start(mq.clone(), None);
     tokio::spawn(chatting.run(leave.clone()));
+    let opener = opened.clone();
+    let desk = Desk {
+        open: Arc::new(move |url: &str| {
+            opener.lock().unwrap().push(url.to_owned());
+            Ok(())
+        }),
+        id: Some(identity.peer_id),
+        ..desk(&folder, Secret::of_peer(&identity.keypair), &logs)
+    };
     let context = Context {
         mq: mq.clone(),
         chat,
-        servers: tokio::sync::watch::channel(Arc::default()).1,
-        keypair: identity.keypair,
-        config: folder.config().clone(),
         net,
         site: Site::open(&folder.root().join("site"), &[]).unwrap(),
         store: Store::open(&folder.root().join("site"), &folder.root().join("data/bin")).unwrap(),
@@ -222,26 +249,10 @@ pub(crate) async fn recorded_among(
             scripts: folder.root().join("site/lua"),
             work: folder.root().join("data/import"),
         },
-        folder: folder.root().to_owned(),
-        avatar: AvatarFile::open(&folder.root().join("avatar.png")),
         neighbours: Arc::new(others),
         data: data.clone(),
-        logs: logs.clone(),
-        profile_changed: Arc::new(|| ()),
-        restart: Arc::new(|| ()),
-        open: {
-            let opened = opened.clone();
-            Arc::new(move |url: &str| {
-                opened.lock().unwrap().push(url.to_owned());
-                Ok(())
-            })
-        },
-        verbose: Arc::new(|_| ()),
-        metrics: None,
-        data_folder: folder.root().join("data"),
-        version: "0.0.0",
     };
-    let viewer = Viewer::new(Viewer::bind("127.0.0.1:0").await.unwrap(), context).unwrap();
+    let viewer = Viewer::new(Viewer::bind("127.0.0.1:0").await.unwrap(), desk, context).unwrap();
     let port = viewer
         .control_url()
         .rsplit(':')
@@ -292,6 +303,46 @@ impl Answer {
     }
 }
 
+/// Sends a request head line by line and reads the whole answer.
+pub(crate) async fn send(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[String],
+    body: &[u8],
+) -> Answer {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    if !headers.iter().any(|line| line.starts_with("Host:")) {
+        head.push_str(&format!("Host: 127.0.0.1:{}\r\n", port));
+    }
+    for line in headers {
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    stream
+        .write_all(format!("{head}\r\n").as_bytes())
+        .await
+        .unwrap();
+    // A body that is refused may not be read to its end.
+    let _ = stream.write_all(body).await;
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all).await;
+    let end = all
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    Answer {
+        status: head[9..12].parse().unwrap(),
+        head,
+        body: all[end + 4..].to_vec(),
+    }
+}
+
 impl Alice {
     /// Sends a request head line by line and reads the whole answer.
     pub(crate) async fn send(
@@ -301,36 +352,7 @@ impl Alice {
         headers: &[String],
         body: &[u8],
     ) -> Answer {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        if !headers.iter().any(|line| line.starts_with("Host:")) {
-            head.push_str(&format!("Host: 127.0.0.1:{}\r\n", self.port));
-        }
-        for line in headers {
-            head.push_str(line);
-            head.push_str("\r\n");
-        }
-        stream
-            .write_all(format!("{head}\r\n").as_bytes())
-            .await
-            .unwrap();
-        // A body that is refused may not be read to its end.
-        let _ = stream.write_all(body).await;
-        let mut all = Vec::new();
-        let _ = stream.read_to_end(&mut all).await;
-        let end = all
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap();
-        let head = String::from_utf8_lossy(&all[..end]).into_owned();
-        Answer {
-            status: head[9..12].parse().unwrap(),
-            head,
-            body: all[end + 4..].to_vec(),
-        }
+        send(self.port, method, path, headers, body).await
     }
 
     pub(crate) fn owner(&self) -> String {

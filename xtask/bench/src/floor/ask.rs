@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use argh::FromArgs;
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
+use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, Stream};
 
 use super::host::{self, PROTOCOL, Transport};
@@ -51,27 +49,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
 }
 
 async fn ask(options: Options) -> Result<()> {
-    let peer = options.addr.iter().find_map(|part| match part {
-        Protocol::P2p(peer) => Some(peer),
-        _ => None,
-    });
-    let peer = peer.context("the address has no peer id")?;
-    let mut swarm = host::build(options.transport).await?;
-    let control = swarm.behaviour().streams.new_control();
-    swarm.dial(options.addr.clone())?;
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::ConnectionEstablished { .. } => break,
-            SwarmEvent::OutgoingConnectionError { error, .. } => bail!("no connection: {error}"),
-            _ => {}
-        }
-    }
-    // Ends with the process.
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
-        }
-    });
+    let (peer, control) = host::connect(options.transport, options.addr.clone()).await?;
     let measured = match options.streams {
         Some(streams) => serde_json::to_string(&small(&options, peer, control, streams).await?)?,
         None => serde_json::to_string(&large(&options, peer, control).await?)?,

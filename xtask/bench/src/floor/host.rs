@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{
-    Multiaddr, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp, tls, yamux,
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp,
+    tls, yamux,
 };
 
 /// The protocol of a bare request and answer.
@@ -139,6 +141,35 @@ pub(crate) fn listen_addrs(transport: Transport, on: std::net::Ipv4Addr) -> Vec<
         Transport::All => vec![quic, tcp],
     };
     texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// A host that is connected with whoever has this address, which names a peer: its id, and how streams are opened there. The
+/// host ends with the process.
+pub(crate) async fn connect(
+    transport: Transport,
+    addr: Multiaddr,
+) -> Result<(PeerId, libp2p_stream::Control)> {
+    let peer = addr.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    });
+    let peer = peer.context("the address has no peer id")?;
+    let mut swarm = build(transport).await?;
+    let control = swarm.behaviour().streams.new_control();
+    swarm.dial(addr)?;
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::ConnectionEstablished { .. } => break,
+            SwarmEvent::OutgoingConnectionError { error, .. } => bail!("no connection: {error}"),
+            _ => {}
+        }
+    }
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    Ok((peer, control))
 }
 
 /// Waits until the host listens, and says where, with its id.

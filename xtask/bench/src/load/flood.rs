@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use argh::FromArgs;
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
+use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use serde::{Deserialize, Serialize};
 
@@ -56,27 +54,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
 }
 
 async fn flood(options: Options) -> Result<()> {
-    let peer = options.addr.iter().find_map(|part| match part {
-        Protocol::P2p(peer) => Some(peer),
-        _ => None,
-    });
-    let peer = peer.context("the address has no peer id")?;
-    let mut swarm = host::build(Transport::All).await?;
-    let control = swarm.behaviour().streams.new_control();
-    swarm.dial(options.addr)?;
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::ConnectionEstablished { .. } => break,
-            SwarmEvent::OutgoingConnectionError { error, .. } => bail!("no connection: {error}"),
-            _ => {}
-        }
-    }
-    // Ends with the process.
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
-        }
-    });
+    let (peer, control) = host::connect(Transport::All, options.addr).await?;
     println!("{BEGUN}");
     let until = Instant::now() + Duration::from_millis(options.run);
     let tasks = (0..STREAMS).map(|task| {

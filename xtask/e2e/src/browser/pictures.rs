@@ -107,6 +107,37 @@ pub(super) async fn alone(client: &Client, script: &Value) -> Result<()> {
         .await
 }
 
+/// A rendezvous server without a peer: what its owner sees.
+pub(super) async fn server_alone(client: &Client, script: &Value) -> Result<()> {
+    let camera = Camera::new(client, script).await?;
+    let page = camera.page;
+    let settings = async || {
+        camera.heading("Settings").await?;
+        page.wait_value("textbox", "Name", "Meeting point").await
+    };
+    camera.take("server-settings", "/self", settings).await?;
+    for part in ["server", "relay", "services", "look"] {
+        let path = format!("/self#{part}");
+        camera
+            .take(&format!("server-settings-{part}"), &path, settings)
+            .await?;
+    }
+    let lines = async || {
+        camera.heading("Logs").await?;
+        page.says("Grace").await
+    };
+    camera.take("server-logs", "/logs", lines).await?;
+    let drawing = async || page.first("button", Name::Has("Ada, ")).await.map(drop);
+    camera.take("server-topology", "/topology", drawing).await?;
+    let table = async || {
+        page.press("tab", "Table").await?;
+        page.the("region", "Topology").await.map(drop)
+    };
+    camera
+        .take("server-topology-table", "/topology", table)
+        .await
+}
+
 /// A peer among others: one of them left, one does not answer.
 pub(super) async fn everything(client: &Client, script: &Value) -> Result<()> {
     let camera = Camera::new(client, script).await?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
+use super::go_tables;
 use crate::lab::{Lab, Mount};
 use crate::peer::{Peer, copy_tree, curl, tail};
 
@@ -336,14 +337,16 @@ pub(super) fn go_folders(lab: &Lab) -> Result<()> {
                 fs::read(dir.join(path)).with_context(|| format!("{name}: {path} is gone"))?;
             if path == "goop.json" {
                 check_config(bytes, &now).with_context(|| format!("{name}: goop.json"))?;
-            } else if path == "data.db" {
-                // Brought to today's form at the start, as the Go program does, with our tables of conversations beside
-                // its own; that every row is still there is shown by goop-data's `folders`. Nothing is vacuumed, so it
-                // cannot have become smaller.
+            } else if path == "data.db" && name.starts_with("old-") {
+                // Brought to today's form at the start, as the Go program does; that every row is still there is shown
+                // by goop-data's `folders`. Nothing is vacuumed, so it cannot have become smaller.
                 ensure!(
                     now.starts_with(b"SQLite format 3\0") && now.len() >= bytes.len(),
                     "{name}: {path} is no whole database any more"
                 );
+            } else if path == "data.db" {
+                go_tables::check(&folders.join(name).join(path), &dir.join(path))
+                    .with_context(|| format!("{name}: {path}"))?;
             } else {
                 ensure!(now == *bytes, "{name}: {path} was changed");
             }

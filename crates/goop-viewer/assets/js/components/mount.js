@@ -1,6 +1,7 @@
 // How a page comes into the frame and goes, and what its parts share.
-// Offers: mount, useLoad, useListener, memo, copyText.
+// Offers: mount, useLoad, useLive, useListener, memo, copyText.
 
+import { listen } from '../events.js';
 import { Component, h, html, render, useCallback, useEffect, useRef, useState } from '../../vendor/ui.js';
 import { Failure } from './states.js';
 import { toast } from './toast.js';
@@ -46,6 +47,28 @@ export function useLoad(load, inputs = []) {
   }, [again]);
   const set = useCallback((data) => setState((old) => ({ ...old, data, error: null })), []);
   return { ...state, again, set };
+}
+
+/** Milliseconds of rest after an event: several come together. */
+const SETTLE = 500;
+
+/** Loads something as `useLoad` does, and again every `pause` milliseconds and when a peer or the relay came, went or changed. */
+export function useLive(load, pause) {
+  const from = useLoad(load);
+  useEffect(() => {
+    let soon = 0;
+    const timer = setInterval(from.again, pause);
+    const stop = listen(({ topic }) => {
+      if (!/^peer:|^relay:|^reset$/.test(topic) || soon) return;
+      soon = setTimeout(() => { soon = 0; from.again(); }, SETTLE);
+    });
+    return () => {
+      clearInterval(timer);
+      clearTimeout(soon);
+      stop();
+    };
+  }, []);
+  return from;
 }
 
 /** Listens at `target` while the part is shown. */

@@ -2,9 +2,8 @@
 // Offers `StandingLine` (one line of what was asked already) and `Standing` (all of it, asked when it is looked at).
 
 import { get } from '../api.js';
-import { listen } from '../events.js';
 import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
-import { useLoad } from './mount.js';
+import { useLive } from './mount.js';
 
 const strings = {
   heading: 'How it stands',
@@ -28,28 +27,8 @@ const strings = {
   seen: 'Seen as',
 };
 
-/** Milliseconds between two looks, and of rest after an event. */
+/** Milliseconds between two looks. */
 const PAUSE = 5_000;
-const SETTLE = 500;
-
-/** What the peer says, asked again now and then and when something happened. */
-function useStanding() {
-  const from = useLoad(() => get('/api/network'));
-  useEffect(() => {
-    let soon = 0;
-    const timer = setInterval(from.again, PAUSE);
-    const stop = listen(({ topic }) => {
-      if (!/^peer:|^relay:|^reset$/.test(topic) || soon) return;
-      soon = setTimeout(() => { soon = 0; from.again(); }, SETTLE);
-    });
-    return () => {
-      clearInterval(timer);
-      clearTimeout(soon);
-      stop();
-    };
-  }, []);
-  return from.data;
-}
 
 const contact = ({ url, contact: how }) => ({ socket: strings.connected, stream: strings.listening, trying: strings.trying })[how](url);
 const count = ({ direct, relay }) => (direct + relay === 0 ? strings.alone : strings.direct(direct, direct + relay));
@@ -76,7 +55,7 @@ export function Standing() {
 }
 
 function All() {
-  const now = useStanding();
+  const { data: now } = useLive(() => get('/api/network'), PAUSE);
   if (!now) return null;
   const { relay, outside } = now;
   const told = strings.relayLong[relay.state];

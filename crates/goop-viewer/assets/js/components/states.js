@@ -1,15 +1,17 @@
 // What is shown where there is nothing to show: loading, empty, failed, not allowed, cut off.
 
 import { h, html } from '../../vendor/ui.js';
-import { link } from '../session.js';
+import { link, serverAlone } from '../session.js';
+
+const what = serverAlone ? 'server' : 'peer';
 
 const strings = {
   loading: 'Loading…',
   again: 'Try again',
   errorTitle: 'That did not work',
-  ownerTitle: 'This page belongs to the person who started this peer',
+  ownerTitle: `This page belongs to the person who started this ${what}`,
   ownerText: 'Open the link that was printed where it was started. Each start prints a new one.',
-  lost: 'The connection to your peer is lost. What you see is from before; it catches up by itself when the peer answers again.',
+  lost: `The connection to your ${what} is lost. What you see is from before; it catches up by itself when the ${what} answers again.`,
 };
 
 /** Nothing is there, and why; children are ways out. `alone` makes it the page's own heading. */

@@ -2,11 +2,14 @@
 //
 // A field is `{key, kind, label, hint, …}`. Kinds: text, number (`min`, `max`), switch, secret, fixed (shown only),
 // picture, folder, device (`of` is what the browser calls its kind). `restart` marks what the program reads at its start
-// only; `when(value)` says when a field makes sense, with `value(key)` for the fields as they are now. Rules are goop.json's
+// only; `server` marks the sections that count for a rendezvous server alone, and `server: false` a field in one that does
+// not; `when(value)` says when a field makes sense, with `value(key)` for the fields as they are now. Rules are goop.json's
 // own (peer-directory.md 6.2).
 
+import { serverAlone } from '../session.js';
+
 const PORT = { kind: 'number', min: 0, max: 65_535 };
-const hosting = (value) => Boolean(value('presence.rendezvous_host'));
+const hosting = (value) => serverAlone || Boolean(value('presence.rendezvous_host'));
 const scripting = (value) => Boolean(value('lua.enabled'));
 const joined = (value) => Boolean(value('presence.rendezvous_wan')) && Boolean(value('profile.email'));
 
@@ -23,19 +26,19 @@ const service = (name, label, hasToken = true) => [
 
 export const sections = [
   {
-    id: 'profile', title: 'Name and e-mail', text: 'What others see of you.', fields: [
+    id: 'profile', title: 'Name and e-mail', server: true, text: serverAlone ? 'For yourself, to tell servers apart.' : 'What others see of you.', fields: [
       { key: 'profile.label', id: 'name', kind: 'text', label: 'Name', max: 200, autocomplete: 'nickname' },
-      { key: 'profile.email', kind: 'text', type: 'email', label: 'E-mail', hint: 'Everybody who meets you sees it. It may stay empty.', max: 320, autocomplete: 'email' },
-      { key: 'profile.verification_token', kind: 'secret', label: 'Verification token', hint: 'Proves the e-mail address. It is sent to rendezvous servers and to nobody else.' },
+      { key: 'profile.email', kind: 'text', type: 'email', label: 'E-mail', hint: serverAlone ? '' : 'Everybody who meets you sees it. It may stay empty.', max: 320, autocomplete: 'email' },
+      { key: 'profile.verification_token', kind: 'secret', label: 'Verification token', server: false, hint: 'Proves the e-mail address. It is sent to rendezvous servers and to nobody else.' },
     ],
   },
   {
-    id: 'viewer', title: 'Viewer', text: 'These pages.', fields: [
-      { key: 'viewer.http_addr', kind: 'text', label: 'Address', placeholder: '127.0.0.1:8080', restart: true, hint: 'Empty takes port 8080, or a free one. An address that others reach, such as 0.0.0.0:8080, shows your site to browsers without Goop², and nothing else.' },
-      { key: 'viewer.open_sites_external', kind: 'switch', label: 'Open sites in tabs of the browser', hint: 'Otherwise they open on the page Visiting.' },
-      { key: 'viewer.hide_unverified', kind: 'switch', label: 'Hide peers with an unverified e-mail' },
-      { key: 'viewer.peer_offline_grace_min', kind: 'number', min: 1, max: 60, label: 'Minutes until an absent peer leaves the list', hint: 'Favourites stay.' },
-      { key: 'viewer.debug', kind: 'switch', label: 'Show tools for debugging' },
+    id: 'viewer', title: 'Viewer', server: true, text: 'These pages.', fields: [
+      { key: 'viewer.http_addr', kind: 'text', label: 'Address', placeholder: '127.0.0.1:8080', restart: true, hint: serverAlone ? 'Only this machine reaches these pages, whatever address stands here. Empty switches them off.' : 'Empty takes port 8080, or a free one. An address that others reach, such as 0.0.0.0:8080, shows your site to browsers without Goop², and nothing else.' },
+      { key: 'viewer.open_sites_external', kind: 'switch', server: false, label: 'Open sites in tabs of the browser', hint: 'Otherwise they open on the page Visiting.' },
+      { key: 'viewer.hide_unverified', kind: 'switch', server: false, label: 'Hide peers with an unverified e-mail' },
+      { key: 'viewer.peer_offline_grace_min', kind: 'number', min: 1, max: 60, server: false, label: 'Minutes until an absent peer leaves the list', hint: 'Favourites stay.' },
+      { key: 'viewer.debug', kind: 'switch', server: false, label: 'Show tools for debugging' },
     ],
   },
   {
@@ -68,8 +71,9 @@ export const sections = [
     ],
   },
   {
-    id: 'server', title: 'Server', text: 'This peer can introduce others itself.', fields: [
-      { key: 'presence.rendezvous_host', kind: 'switch', label: 'Run a rendezvous server', restart: true, hint: 'Its settings, the relay, the store and the services then show below.' },
+    id: 'server', title: 'Server', server: true, text: serverAlone ? 'Where peers find it.' : 'This peer can introduce others itself.', fields: [
+      { key: 'presence.rendezvous_host', kind: 'switch', label: 'Run a rendezvous server', restart: true, server: false, hint: 'Its settings, the relay, the store and the services then show below.' },
+      { key: 'presence.rendezvous_only', kind: 'switch', label: 'Run nothing else in this folder', when: hosting, restart: true, hint: 'No site and no peer, only the server. The command “goop2 rendezvous” does that whatever stands here.' },
       { key: 'presence.rendezvous_bind', kind: 'text', label: 'Address it listens on', placeholder: '127.0.0.1', when: hosting, restart: true },
       { key: 'presence.rendezvous_port', kind: 'number', min: 1, max: 65_535, label: 'Port', when: hosting, restart: true },
       { key: 'presence.external_url', kind: 'text', type: 'url', label: 'Its address as others see it', when: hosting, restart: true },
@@ -77,7 +81,7 @@ export const sections = [
     ],
   },
   {
-    id: 'relay', title: 'Relay', text: 'Carries streams for peers that cannot reach each other.', when: hosting, fields: [
+    id: 'relay', title: 'Relay', server: true, text: 'Carries streams for peers that cannot reach each other.', when: hosting, fields: [
       { key: 'presence.relay_port', ...PORT, label: 'TCP port', hint: '0 switches the relay off.', when: hosting, restart: true },
       { key: 'presence.relay_ws_port', ...PORT, label: 'WebSocket port', hint: '0 switches it off.', when: hosting, restart: true },
       { key: 'presence.relay_key_file', kind: 'text', label: 'Key file', when: hosting, restart: true },
@@ -87,17 +91,17 @@ export const sections = [
     ],
   },
   {
-    id: 'admin', title: 'Administration', text: 'The pages of the server for its owner.', when: hosting, fields: [
+    id: 'admin', title: 'Administration', server: true, text: 'The pages of the server for its owner.', when: hosting, fields: [
       { key: 'presence.admin_password', kind: 'secret', label: 'Password', hint: 'Without one the pages are off.', when: hosting, restart: true },
     ],
   },
   {
-    id: 'templates', title: 'Templates', text: 'A store of site templates in a folder.', when: hosting, fields: [
-      { key: 'presence.templates_dir', kind: 'folder', label: 'Folder', hint: 'As the machine names it that runs this peer. Empty offers no store.', when: hosting, restart: true },
+    id: 'templates', title: 'Templates', server: true, text: 'A store of site templates in a folder.', when: hosting, fields: [
+      { key: 'presence.templates_dir', kind: 'folder', label: 'Folder', hint: `As the machine names it that runs this ${serverAlone ? 'server' : 'peer'}. Empty offers no store.`, when: hosting, restart: true },
     ],
   },
   {
-    id: 'services', title: 'Services', text: 'Programs beside the server that it hands work to.', when: hosting, fields: [
+    id: 'services', title: 'Services', server: true, text: 'Programs beside the server that it hands work to.', when: hosting, fields: [
       { key: 'presence.use_services', kind: 'switch', label: 'Use external services', when: hosting, restart: true },
       ...service('registration', 'Registration'), ...service('credits', 'Credits'), ...service('email', 'E-mail', false),
       ...service('templates', 'Templates'), ...service('bridge', 'Bridge'), ...service('encryption', 'Encryption'),

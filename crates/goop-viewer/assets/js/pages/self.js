@@ -1,9 +1,10 @@
-// Me: who I am to others, and every setting of this peer.
+// Me: who I am to others, and every setting of this peer. The pages of a rendezvous server alone show what counts for it
+// (viewer-pages.md 14).
 
 import { download, get, post, upload } from '../api.js';
 import { plain, size } from '../format.js';
 import { restart, wait, waiting } from '../restart.js';
-import { loadSession, session, setTheme, theme } from '../session.js';
+import { loadSession, serverAlone, session, setTheme, theme } from '../session.js';
 import { Contents } from '../components/contents.js';
 import { confirm } from '../components/dialog.js';
 import { Device } from '../components/device.js';
@@ -20,16 +21,19 @@ import { Loaded, Offline } from '../components/states.js';
 import { toast, toastError } from '../components/toast.js';
 import { html, useEffect, useRef, useState } from '../../vendor/ui.js';
 import { Standing } from '../components/standing.js';
-import { check, fields, sections } from './self-fields.js';
+import { check, fields, sections as all } from './self-fields.js';
 
-export const title = 'Me';
+export const title = serverAlone ? 'Settings' : 'Me';
 export const broad = true;
 export const alone = true;
 
 const strings = {
-  heading: 'Me',
+  heading: title,
   settings: 'Settings',
   site: 'Open my site',
+  dashboard: 'Open dashboard',
+  alone: 'Running in rendezvous-only mode',
+  aloneText: 'This folder runs a server that introduces peers, and nothing else: it has no site, and it meets nobody itself. Settings of a peer show when the folder runs as one.',
   noEmail: 'no e-mail set',
   picture: 'My picture',
   change: 'Change picture',
@@ -40,7 +44,7 @@ const strings = {
   copiedId: 'Peer id copied',
   id: 'Peer id',
   version: 'Version',
-  paths: { folder: 'Folder of this peer', config: 'Settings file', site: 'Folder of the site' },
+  paths: serverAlone ? { folder: 'Folder of this server', config: 'Settings file' } : { folder: 'Folder of this peer', config: 'Settings file', site: 'Folder of the site' },
   template: 'Active template',
   saved: 'Saved.',
   copy: 'Copy',
@@ -52,10 +56,10 @@ const strings = {
   themes: [['', 'as the system'], ['dark', 'dark'], ['light', 'light']],
   sections: 'Sections of the settings',
   restartTitle: (n) => (n === 1 ? 'One setting waits for a restart' : `${n} settings wait for a restart`),
-  restartText: 'A restart takes a few seconds. Visitors of your site notice it.',
+  restartText: serverAlone ? 'A restart takes a few seconds. Peers come back by themselves.' : 'A restart takes a few seconds. Visitors of your site notice it.',
   restart: 'Restart now',
   restarting: 'Restarting…',
-  restarted: 'Your peer runs with the new settings.',
+  restarted: `Your ${serverAlone ? 'server' : 'peer'} runs with the new settings.`,
   data: 'Data',
   dataText: 'Your site as one file, its database with it.',
   export: 'Export the site',
@@ -81,8 +85,10 @@ function rowsOf(tables) {
   return counts.length ? ` with ${counts.length === 1 ? 'one table' : `${counts.length} tables`} and ${rows === 1 ? 'one row' : `${rows} rows`}` : '';
 }
 
-/** Sections that are no part of the settings form: before it, and after it. */
-const EXTRA = { look: strings.look, data: strings.data };
+/** The sections of the form. */
+const sections = serverAlone ? all.filter((section) => section.server) : all;
+/** Sections that are no part of the settings form. */
+const EXTRA = serverAlone ? { look: strings.look } : { look: strings.look, data: strings.data };
 const contents = (value) => [
   ...sections.filter((section) => !section.when || section.when(value)).map(({ id, title: text }) => ({ id, text })),
   ...Object.entries(EXTRA).map(([id, text]) => ({ id, text })),
@@ -103,7 +109,7 @@ function Card({ me, paths, template, again }) {
           <button type="button" class="button quiet bad" onClick=${remove}>${strings.remove}</button></div></div>
     </div>
     <dl class="facts">
-      <dt>${strings.id}</dt><dd class="mono"><button type="button" class="link mono" title=${strings.copyId} aria-label=${`${strings.copyId}: ${me.id}`} onClick=${() => copyText(me.id, strings.copiedId)}>${me.id}<${Icon} name="copy" /></button></dd>
+      ${me.id && html`<dt>${strings.id}</dt><dd class="mono"><button type="button" class="link mono" title=${strings.copyId} aria-label=${`${strings.copyId}: ${me.id}`} onClick=${() => copyText(me.id, strings.copiedId)}>${me.id}<${Icon} name="copy" /></button></dd>`}
       ${paths && Object.entries(strings.paths).map(([name, text]) => paths[name] && html`<dt key=${`${name}-t`}>${text}</dt><dd key=${name} class="mono">${paths[name]}</dd>`)}
       ${template && html`<dt>${strings.template}</dt><dd>${template}</dd>`}
       <dt>${strings.version}</dt><dd>${session.value?.version}</dd>
@@ -234,10 +240,17 @@ function Data() {
 const flat = (sectionsOf) => Object.fromEntries(Object.entries(sectionsOf).flatMap(([section, values]) =>
   Object.entries(values).map(([name, value]) => [`${section}.${name}`, value])));
 
+/** What a change takes along: without a server there is nothing to run alone, and one that runs alone is one. */
+function whole(changes) {
+  if (changes['presence.rendezvous_host'] === false) return { ...changes, 'presence.rendezvous_only': false };
+  if (changes['presence.rendezvous_only'] === true) return { ...changes, 'presence.rendezvous_host': true };
+  return changes;
+}
+
 /** Edits as the API takes them: by section, numbers as numbers. */
 function nested(changes) {
   const out = {};
-  for (const [key, value] of Object.entries(changes)) {
+  for (const [key, value] of Object.entries(whole(changes))) {
     const [section, name] = key.split('.');
     out[section] ??= {};
     out[section][name] = fields.get(key)?.kind === 'number' ? Number(value) : value;
@@ -277,12 +290,12 @@ function Settings({ settings, again }) {
       <${Restart} onDone=${again} />
       <form class="stack" ref=${form.form} onSubmit=${form.submit} noValidate aria-label=${strings.settings}>
         ${shown.map((section) => html`<${Section} key=${section.id} id=${section.id} heading=${section.title} text=${section.text}>
-          ${section.fields.filter((field) => field.key in stored && (!field.when || field.when(form.value)))
+          ${section.fields.filter((field) => field.key in stored && (!serverAlone || field.server !== false) && (!field.when || field.when(form.value)))
     .map((field) => html`<${Setting} key=${field.key} field=${field} form=${form} secrets=${secrets} />`)}
           ${section.id === 'rendezvous' && html`<${Standing} />`}<//>`)}
         <${SaveBar} form=${form} />
       </form>
-      <${Look} /><${Data} />
+      <${Look} />${!serverAlone && html`<${Data} />`}
     </div>`} />`;
 }
 
@@ -290,10 +303,11 @@ function Me() {
   const settings = useLoad(() => get('/api/settings'));
   return html`<div class="stack">
     <div class="row spread"><h1>${strings.heading}</h1>
-      <a class="button primary" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${strings.site}</a></div>
+      <a class="button primary" href=${session.value?.site_url} target="_blank" rel="noreferrer"><${Icon} name="out" />${serverAlone ? strings.dashboard : strings.site}</a></div>
     <${Offline} />
+    ${serverAlone && html`<div class="note stack-tight" role="note"><strong>${strings.alone}</strong><p class="small">${strings.aloneText}</p></div>`}
     <${Loaded} from=${settings}>${(data) => html`
-      <${Card} me=${data.me} paths=${data.paths} template=${data.sections.viewer?.active_template} again=${settings.again} />
+      <${Card} me=${data.me} paths=${data.paths} template=${serverAlone ? '' : data.sections.viewer?.active_template} again=${settings.again} />
       <${Settings} settings=${data} again=${settings.again} />`}<//>
   </div>`;
 }

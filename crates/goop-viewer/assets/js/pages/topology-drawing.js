@@ -3,6 +3,7 @@
 // they were put holds as long as the tab lives.
 // Offers: Drawing, kinds, kindText.
 
+import { serverAlone } from '../session.js';
 import { Icon } from '../components/icon.js';
 import { memo } from '../components/mount.js';
 import { html, signal, useEffect, useMemo, useRef, useState } from '../../vendor/ui.js';
@@ -18,6 +19,7 @@ const strings = {
   farther: 'Farther',
   whole: 'Show all of it, everybody in their place',
   more: (n) => `and ${n} more that are not connected; they are in the table`,
+  moreThere: (n) => `and ${n} more; they are in the table`,
   lan: 'local network',
 };
 
@@ -29,6 +31,8 @@ const isLan = (addr) => /^\/ip4\/(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\
 export const kindText = (peer) => (peer.connection === 'direct' && isLan(peer.addr) ? `${kinds.direct}, ${strings.lan}` : kinds[peer.connection] ?? peer.connection);
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
+/** Connected peers that are drawn at most: a server may know ten thousand. */
+const MAX_NEAR = 72;
 /** Peers without a connection that are drawn at most. */
 const MAX_AWAY = 24;
 /** Rings, in units of the drawing: few and many connected peers, those beyond twelve, and those without a connection. */
@@ -69,7 +73,7 @@ const move = (id, x, y) => put({ ...places.value, [id]: { x: within(x), y: withi
 
 /** Where everybody stands unless they were put elsewhere: connected ones on rings around the middle, the others farther out. */
 function placed(peers) {
-  const near = peers.filter((peer) => peer.connection !== 'none');
+  const near = peers.filter((peer) => peer.connection !== 'none').slice(0, MAX_NEAR);
   const away = peers.filter((peer) => peer.connection === 'none').slice(0, MAX_AWAY);
   const ring = (list, radius, turn) => list.map((peer, at) => {
     const angle = (at / list.length) * 2 * Math.PI + turn;
@@ -138,7 +142,7 @@ const Node = memo(({ peer, x, y, chosen, onChoose, point }) => {
 
 const Self = ({ self }) => html`<g class="node self"><circle class="halo" r="52" /><circle r="40" />
   <image class="face" x="-36" y="-36" width="72" height="72" href="/api/avatar" />
-  <g transform="translate(0 38)"><rect class="pill" x="-19" y="-11" width="38" height="22" rx="11" /><text class="letter" dy="5">${strings.me}</text></g>
+  ${!serverAlone && html`<g transform="translate(0 38)"><rect class="pill" x="-19" y="-11" width="38" height="22" rx="11" /><text class="letter" dy="5">${strings.me}</text></g>`}
   <text class="name" dy="72">${cut(self.label || '', 22)}</text></g>`;
 
 function DrawingNow({ topology, counts, chosen, onChoose }) {
@@ -172,6 +176,7 @@ function DrawingNow({ topology, counts, chosen, onChoose }) {
     setView((old) => ({ ...old, x: old.x - (event.clientX - px) * scale, y: old.y - (event.clientY - py) * scale }));
   }
   const away = peers.filter((peer) => peer.connection === 'none').length - nodes.filter(({ peer }) => peer.connection === 'none').length;
+  const left = peers.filter((peer) => peer.connection !== 'none').length - nodes.filter(({ peer }) => peer.connection !== 'none').length;
   const tool = (icon, text, act) => html`<button type="button" class="icon-button" aria-label=${text} title=${text} onClick=${act}><${Icon} name=${icon} /></button>`;
   return html`<div class="stack">
     <div class="drawing">
@@ -192,6 +197,7 @@ function DrawingNow({ topology, counts, chosen, onChoose }) {
     </div>
     <ul class="legend small">${Object.entries(kinds).map(([kind, text]) => html`<li key=${kind}><svg viewBox="0 0 32 8" aria-hidden="true"><line class="wire" data-kind=${kind} x1="1" y1="4" x2="31" y2="4" /></svg>${text}</li>`)}
       <li class="legend-hint" id="topology-hint">${strings.hint}</li></ul>
+    ${left > 0 && html`<p class="small muted">${strings.moreThere(left)}</p>`}
     ${away > 0 && html`<p class="small muted">${strings.more(away)}</p>`}
   </div>`;
 }
