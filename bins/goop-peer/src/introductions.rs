@@ -122,6 +122,7 @@ impl Introductions {
         let mut states = self.servers.subscribe();
         let mut relay_state = self.net.relay_state();
         let mut there: Vec<String> = Vec::new();
+        let mut met: Vec<String> = Vec::new();
         let left = loop {
             tokio::select! {
                 () = leave.cancelled() => break true,
@@ -144,9 +145,13 @@ impl Introductions {
                 Ok(()) = states.changed() => {
                     let now = in_contact(&states.borrow_and_update());
                     if now != there {
+                        let changed = tells_of_the_network(&met, &there, &now);
+                        met.extend(now.iter().filter(|server| !met.contains(server)).cloned().collect::<Vec<_>>());
                         there = now;
                         self.choose(&mut relays, &there).await;
-                        self.net.network_changed().await;
+                        if changed {
+                            self.net.network_changed().await;
+                        }
                     }
                 }
                 Ok(()) = relay_state.changed() => {
@@ -185,6 +190,16 @@ fn in_contact(states: &[ServerState]) -> Vec<String> {
         .iter()
         .filter(|state| state.contact != Contact::Trying);
     there.map(|state| state.server.clone()).collect()
+}
+
+/// Whether a change of the servers that are there says something of the network around us: one was lost, or found again.
+/// To meet one for the first time does not, and dials under way would be begun a second time beside the first.
+fn tells_of_the_network(met: &[String], there: &[String], now: &[String]) -> bool {
+    let lost = there.iter().any(|server| !now.contains(server));
+    let back = now
+        .iter()
+        .any(|server| !there.contains(server) && met.contains(server));
+    lost || back
 }
 
 /// Shows how it stands with each server, whenever that changes. Never ends.
@@ -330,6 +345,22 @@ mod tests {
         );
         config.presence.rendezvous_wan = "http://127.0.0.1:8787/".to_owned();
         assert_eq!(wanted(own, &config), ["http://127.0.0.1:8787"]);
+    }
+
+    #[test]
+    fn a_server_that_is_met_first_says_nothing_of_the_network() {
+        let list = |servers: &[&str]| servers.iter().map(|&server| server.to_owned()).collect();
+        let check = |met: &[&str], there: &[&str], now: &[&str], expected| {
+            let [met, there, now]: [Vec<String>; 3] = [met, there, now].map(list);
+            let says = tells_of_the_network(&met, &there, &now);
+            assert_eq!(says, expected, "{met:?}: {there:?} -> {now:?}");
+        };
+        check(&[], &[], &["a"], false);
+        check(&["a"], &["a"], &["a", "b"], false);
+        check(&["a"], &["a"], &[], true);
+        check(&["a"], &[], &["a"], true);
+        check(&["a", "b"], &["a"], &["a", "b"], true);
+        check(&["a"], &["a"], &["b"], true);
     }
 
     #[tokio::test(start_paused = true)]

@@ -244,6 +244,12 @@ fn is_tcp(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| matches!(part, Protocol::Tcp(_)))
 }
 
+/// A WebSocket.
+pub(crate) fn is_web(addr: &Multiaddr) -> bool {
+    addr.iter()
+        .any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)))
+}
+
 /// TCP and nothing around it, with or without the peer at its end.
 pub(crate) fn is_plain_tcp(addr: &Multiaddr) -> bool {
     matches!(

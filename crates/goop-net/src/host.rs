@@ -19,7 +19,7 @@ mod swarm;
 mod tests;
 mod websocket;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -163,8 +163,8 @@ pub(crate) struct Host {
     circuit_dials: HashMap<ConnectionId, PeerId>,
     /// The newest dial of each peer at its own addresses, while it is under way.
     direct_dials: HashMap<PeerId, ConnectionId>,
-    /// The newest dial of the relay for the plan, while it is under way.
-    relay_dial: Option<ConnectionId>,
+    /// The newest dials of the relay for the plan, while they are under way.
+    relay_dials: HashSet<ConnectionId>,
     /// Relays of others, which are left when nothing runs through them.
     foreign_relays: HashMap<PeerId, Instant>,
     punching: Punching,
@@ -305,7 +305,7 @@ impl Host {
             fallback: Fallback::new(),
             circuit_dials: HashMap::new(),
             direct_dials: HashMap::new(),
-            relay_dial: None,
+            relay_dials: HashSet::new(),
             foreign_relays: HashMap::new(),
             punching: Punching::new(now),
             observed: Observed::default(),
@@ -370,7 +370,7 @@ impl Host {
                 sighting = next_sighting(self.mdns.as_mut()) => self.on_sighting(sighting),
                 Some(probed) = self.probing.join_next() => self.on_probe_task(probed),
                 Some(answered) = self.reserving.join_next() => self.on_reserve_task(answered),
-                Some(agreed) = self.punching.next() => self.on_agreed(agreed),
+                Some(step) = self.punching.next() => self.on_step(step),
                 Some(doubt) = self.doubts.next() => self.on_doubt(doubt),
                 () = self.saving.finished() => {}
                 Some(answered) = self.mapping.next() => self.on_mapping(answered),

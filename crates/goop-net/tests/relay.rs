@@ -90,8 +90,14 @@ async fn peers_without_a_direct_way_reach_each_other_through_a_relay() {
             addr.contains(&format!("/p2p/{}/p2p-circuit", relay.peer)),
             "{addr}"
         );
-        // The one who was called sees the same.
-        assert_eq!(connection(&b, &a).0, Connection::Relay);
+        // The one who was called sees the same, a moment after it answered perhaps.
+        let id = a.local_peer_id().to_base58();
+        eventually("a connection through the relay", || {
+            let peers = b.topology().peers.unwrap_or_default();
+            let peer = peers.iter().find(|peer| peer.id == id);
+            peer.is_some_and(|peer| peer.connection == Connection::Relay)
+        })
+        .await;
         // Known, unreachable and heard of again: it is asked, and answers (network.md 5.3).
         support::row(&a, b.local_peer_id(), "reachable", |row| row.reachable).await;
         let topology = a.topology();
@@ -256,6 +262,29 @@ async fn a_look_that_nobody_answers_does_not_keep_us_from_the_relay() {
     assert!(
         swallowed.lock().unwrap().iter().all(is_open),
         "the look was over before"
+    );
+    stop([a, b]).await;
+}
+
+/// The relay may be learned after somebody began to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_direct_dial_goes_through_a_relay_that_comes_up_meanwhile() {
+    let relay = relay(Knows::Nothing).await;
+    let (hole, swallowed) = swallowing().await;
+    let a = start(over(Transports::All), Router::new(), "A").await;
+    let b = start(over(Transports::TcpNoise), echoing(), "B").await;
+    b.set_relay(Some(relay.info())).await;
+    reserved(&b).await;
+    a.add_known_addrs(b.local_peer_id(), vec![hole]).await;
+    let asked = ask_echo(&a, b.local_peer_id(), b"in between");
+    let learned = async {
+        eventually("a dial", || !swallowed.lock().unwrap().is_empty()).await;
+        a.set_relay(Some(relay.info())).await;
+    };
+    tokio::join!(asked, learned);
+    assert!(
+        swallowed.lock().unwrap().iter().all(is_open),
+        "the direct dial was waited for"
     );
     stop([a, b]).await;
 }

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod ask;
+mod boxed;
 mod crowd;
 mod places;
 
@@ -20,7 +21,7 @@ use goop_identity::key::{self, KeyError};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, ping, relay, tcp, tls, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, ping, quic, relay, tcp, tls, yamux};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ use crate::settings::{RelayLimits, RelaySettings};
 use crate::wire::RelayInfo;
 
 use addresses::Addresses;
+use boxed::Boxed;
 use crowd::Crowd;
 use places::Places;
 
@@ -58,6 +60,10 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_WITHIN: Duration = Duration::from_secs(10);
 /// Streams of one connection: a circuit takes two.
 const MAX_STREAMS: usize = 1_024;
+/// Streams of a peer beside its circuits: reservations, signs of life, who it is.
+const OTHER_STREAMS: usize = 32;
+/// Bytes of a QUIC stream in flight, as our peers have it: a gigabit at 20 ms.
+const QUIC_STREAM_WINDOW: u32 = 2_560 * 1024;
 /// Questions from pages that wait.
 const INBOX: usize = 16;
 
@@ -155,7 +161,7 @@ struct Behaviour {
 
 /// A relay that listens, and does nothing until [`Running::run`].
 pub(crate) struct Running {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Boxed<Behaviour>>,
     commands: mpsc::Receiver<Command>,
     addresses: Addresses,
     links: BTreeMap<ConnectionId, Link>,
@@ -168,6 +174,16 @@ impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").finish_non_exhaustive()
     }
+}
+
+/// What a QUIC connection may have open and under way. The library reserves room for every stream that may be opened, and
+/// a window is what the relay keeps for a reader that pauses.
+fn quic_config(mut quic: quic::Config, limits: &RelayLimits) -> quic::Config {
+    let streams = limits.circuits_per_peer.saturating_add(OTHER_STREAMS);
+    quic.max_concurrent_stream_limit = u32::try_from(streams).unwrap_or(u32::MAX);
+    quic.max_stream_data = QUIC_STREAM_WINDOW;
+    quic.max_connection_data = 2 * QUIC_STREAM_WINDOW;
+    quic
 }
 
 fn limits(limits: &RelayLimits, places: Arc<Mutex<Places>>) -> relay::Config {
@@ -254,7 +270,7 @@ pub(crate) async fn start(
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), security, muxer)
         .map_err(|error| other(&error))?
-        .with_quic()
+        .with_quic_config(|quic| quic_config(quic, &settings.limits))
         .with_dns_config(
             libp2p::dns::ResolverConfig::default(),
             libp2p::dns::ResolverOpts::default(),
@@ -262,7 +278,7 @@ pub(crate) async fn start(
         .with_websocket(security, muxer)
         .await
         .map_err(|error| other(&error))?
-        .with_behaviour(|_| behaviour)
+        .with_behaviour(|_| Boxed(behaviour))
         .map_err(|error| other(&error))?
         .with_swarm_config(|config| {
             // Peers that hold a reservation are silent most of the time.

@@ -1,10 +1,11 @@
 //! A star of three network namespaces: two peers, each with a line to the middle, where a server runs.
 //!
 //! ```text
-//! here (10.78.1.2) ── middle (10.78.0.1 on lo) ── there (10.78.2.2)
+//! here (5.9.1.2) ── middle (45.7.0.1 on lo) ── there (5.9.2.2)
 //! ```
 //!
-//! The middle passes no packet on, and says nothing to whoever tries: the peers have no way to each other but the server.
+//! The addresses look like those of the internet, because private ones say that whoever has them is near; nothing of this
+//! can leave the namespaces. The middle passes no packet on, and says nothing to whoever tries: the peers have no way to each other but the server.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -16,7 +17,7 @@ use goop_line::Line;
 use crate::space::{Space, ip, wait_for_link};
 
 /// Where the server is, for both peers.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(45, 7, 0, 1);
 
 /// How many bytes a line carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,8 +61,8 @@ impl Star {
     /// Makes it.
     pub(crate) fn new(Quality { away, rate }: Quality) -> Result<Self> {
         let [here, there] = [
-            Space::new(Ipv4Addr::new(10, 78, 1, 2))?,
-            Space::new(Ipv4Addr::new(10, 78, 2, 2))?,
+            Space::new(Ipv4Addr::new(5, 9, 1, 2))?,
+            Space::new(Ipv4Addr::new(5, 9, 2, 2))?,
         ];
         let middle = Space::new(SERVER)?;
         middle.enter(|| {

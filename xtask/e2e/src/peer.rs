@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) dir: PathBuf,
     /// The certificates it trusts, instead of the machine's.
     pub(crate) trust: Option<PathBuf>,
+    /// What its log tells beside the usual (`RUST_LOG`).
+    pub(crate) tells: Option<&'static str>,
     /// How it is started: `peer`, or `rendezvous` for a folder that runs a server alone.
     pub(crate) command: &'static str,
     program: PathBuf,
@@ -74,6 +76,7 @@ impl Peer {
             program: lab.bin("goop2"),
             dir,
             trust: None,
+            tells: None,
             command: "peer",
             log,
             child: None,
@@ -116,6 +119,9 @@ impl Peer {
             .stderr(log);
         if let Some(certificates) = &self.trust {
             command.env("SSL_CERT_FILE", certificates);
+        }
+        if let Some(tells) = self.tells {
+            command.env("RUST_LOG", tells);
         }
         self.child = Some(command.spawn().context("goop2 could not be started")?);
         Ok(())

@@ -218,6 +218,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             nat_matrix::over_the_relay,
         ),
         scenario(
+            "two homes without UDP that call each other punch one hole for TCP",
+            Kind::Net,
+            nat_matrix::one_hole,
+        ),
+        scenario(
             "the server's address may be entered while the peer runs",
             Kind::Net,
             nat_matrix::entered_later,

@@ -60,12 +60,18 @@ impl Circuit {
     }
 
     /// The address to hand to the dialler. A name of the relay is left out: the connection to the relay is made by who
-    /// knows where it is, and nothing should be looked up once more.
+    /// knows where it is, and nothing should be looked up once more. Something of TCP or UDP is always in it, because the
+    /// library lets addresses without either wait for a second.
     #[must_use]
     pub fn dial_addr(&self) -> Multiaddr {
         let mut shown = self.clone();
-        if shown.relay_addr.iter().any(|part| is_name(&part)) {
-            shown.relay_addr = Multiaddr::empty();
+        let named = shown.relay_addr.iter().any(|part| is_name(&part));
+        if named || shown.relay_addr.is_empty() {
+            let port = self.relay_addr.iter().find_map(|part| match part {
+                Protocol::Tcp(port) => Some(port),
+                _ => None,
+            });
+            shown.relay_addr = Protocol::Tcp(port.unwrap_or_default()).into();
         }
         shown.to_addr()
     }
@@ -280,7 +286,11 @@ mod tests {
         ));
         assert_eq!(
             circuit.unwrap().dial_addr().to_string(),
-            format!("/p2p/{RELAY}/p2p-circuit")
+            format!("/tcp/443/p2p/{RELAY}/p2p-circuit")
         );
+        let unplaced = parse(&format!("/p2p/{RELAY}/p2p-circuit")).unwrap();
+        let shown = unplaced.dial_addr();
+        assert!(shown.iter().any(|part| matches!(part, Protocol::Tcp(_))));
+        assert_eq!(Circuit::parse(&shown).unwrap().relay, unplaced.relay);
     }
 }

@@ -99,7 +99,7 @@ impl Host {
         let relay = info.peer;
         let links = self.links.direct_addrs(&relay);
         let seen = links.is_empty() || links.iter().any(address::is_plain_tcp);
-        if seen || self.looking.is_some() {
+        if seen || self.looking.is_some() || !self.relay_dials.is_empty() {
             return;
         }
         let mut addrs = info.addrs.clone();
@@ -170,7 +170,7 @@ impl Host {
         self.set_checked(&candidates);
         let candidates = Candidates {
             addrs: candidates,
-            complete: self.looking.is_none(),
+            complete: self.looking.is_none() && self.relay_dials.is_empty(),
         };
         self.candidates.send_if_modified(|seen| {
             let differs = *seen != candidates;

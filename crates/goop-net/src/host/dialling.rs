@@ -57,6 +57,18 @@ impl Host {
         }
     }
 
+    /// A relay came up, or somebody told the way through one: who waits for a direct dial need not wait for its end.
+    pub(super) fn waiting_want_relay(&mut self, now: Instant) {
+        let waiting: Vec<PeerId> = self.waiting.keys().copied().collect();
+        for peer in waiting {
+            let connected = self.relay.is_relay(&peer) || self.links.is_connected(&peer);
+            if !connected && self.has_way_through_relay(&peer) {
+                let direct_under_way = self.dials.is_dialling(&peer);
+                self.fallback.want(peer, direct_under_way, now);
+            }
+        }
+    }
+
     pub(super) fn answer_waiting(&mut self, peer: &PeerId, answer: &Result<(), OpenError>) {
         for reply in self.waiting.remove(peer).unwrap_or_default() {
             let _ = reply.send(answer.clone());
@@ -96,7 +108,7 @@ impl Host {
     /// begun anew; what becomes of the old ones counts only if it is a connection.
     pub(super) fn dial_anew(&mut self, now: Instant) {
         self.direct_dials.clear();
-        self.relay_dial = None;
+        self.relay_dials.clear();
         self.looking = None;
         self.dials.moved(now);
         let wanted: Vec<PeerId> = self.waiting.keys().copied().collect();
@@ -157,6 +169,7 @@ impl Host {
             addrs.push(circuit.dial_addr());
         }
         metrics::counter!("goop_net_circuits_out").increment(1);
+        tracing::debug!(%peer, "dialling through a relay");
         let opts = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
             .addresses(addrs)
@@ -171,6 +184,8 @@ impl Host {
     fn circuit_failed(&mut self, peer: PeerId, error: &DialError) {
         tracing::debug!(%peer, %error, "dialling through a relay failed");
         self.fallback.failed(&peer, Instant::now());
+        // We may have left it to the other side, which we do not call after all.
+        self.consider_punching(peer);
         self.give_up_waiting(peer, error);
     }
 
@@ -192,6 +207,11 @@ impl Host {
         } else if self.relay.is_relay(&peer) {
             if !self.relay_dialled(connection) {
                 tracing::debug!(%error, "an old dial of the relay ended");
+                return;
+            }
+            if !self.relay_dials.is_empty() || self.links.is_direct(&peer) {
+                tracing::debug!(%error, "one way to the relay leads nowhere");
+                self.refresh_published();
                 return;
             }
             let now = Instant::now();

@@ -88,10 +88,8 @@ impl Host {
                 self.watch_circuits(peer);
             }
         } else if self.relay.is_relay(&peer) {
-            self.relay_dialled(connection);
-            self.relay
-                .connected(address::without_peer(addr.clone()), now);
-            self.settle_relay(now);
+            self.relay_is_there(peer, connection, addr);
+            self.waiting_want_relay(now);
         } else {
             self.direct_dialled(&peer, connection);
             self.dials.connected(&peer, dialled);
@@ -116,7 +114,10 @@ impl Host {
             self.fallback.disconnected(&peer);
             self.dials.set_relayed(&peer, false);
             self.no_circuit_left(&peer);
-        } else if !relayed && !self.links.is_direct(&peer) {
+        } else if relayed {
+            // It may have been ours, because of which the other side was to begin.
+            self.consider_punching(peer);
+        } else if !self.links.is_direct(&peer) {
             if self.relay.is_relay(&peer) {
                 self.relay.disconnected(now);
                 self.settle_relay(now);
@@ -124,7 +125,7 @@ impl Host {
                 self.dials.disconnected(&peer, now);
                 self.direct_is_lost(peer);
             }
-        } else if !relayed && self.relay.is_relay(&peer) {
+        } else if self.relay.is_relay(&peer) {
             // The reservation may have been the lost connection's.
             self.relay.verify(now);
             self.settle_relay(now);
@@ -235,6 +236,9 @@ impl Host {
         let relay = self.relay.info().map(|info| info.peer);
         let circuits = self.vicinity.circuits(&peer, texts(), relay);
         self.fallback.learn(peer, circuits, now);
+        if self.waiting.contains_key(&peer) {
+            self.waiting_want_relay(now);
+        }
         let addrs = self.vicinity.dialable(&peer, texts());
         let wanted = self.table.lifetimes().ttl;
         self.dials.learn(peer, addrs.clone(), wanted, now);

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::Host;
 use super::addresses::Candidates;
 use crate::PeerId;
+use crate::address;
 use crate::bucket::Bucket;
 use crate::links::Link;
 use crate::punch::{self, PunchError, TRIES};
@@ -30,15 +31,32 @@ const BURST: u32 = 16;
 /// … then one this often: each knocks at up to [`punch::MAX_ADDRS`] doors that somebody else named.
 const EVERY: Duration = Duration::from_secs(3);
 
+/// Who listens dials TCP this much later than the other side. With a hole from an earlier try, the first to dial is
+/// answered by the other's listening port: that has to be the one who takes itself for the dialler, or both would wait for
+/// the other to speak. Where there is no hole yet, the order does not matter. UDP does not wait: what comes too early there
+/// is only sent again after a second.
+const AFTER_THEM: Duration = Duration::from_millis(40);
+
+/// What happens beside the host.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// What was agreed on with a peer, by us who began.
+    Agreed(PeerId, Result<Vec<Multiaddr>, PunchError>),
+    /// The other side has dialled by now; our turn, at these addresses.
+    TheyDialled(PeerId, Vec<Multiaddr>),
+}
+
 /// Holes being punched.
 #[derive(Debug)]
 pub(super) struct Punching {
     tries: Bucket,
     /// With whom, and how often it was tried; only where we begin.
     begun: HashMap<PeerId, u32>,
-    agreeing: JoinSet<(PeerId, Result<Vec<Multiaddr>, PunchError>)>,
-    /// Dials under way.
-    dials: HashMap<ConnectionId, PeerId>,
+    steps: JoinSet<Step>,
+    /// Dials under way, with whom and where.
+    dials: HashMap<ConnectionId, (PeerId, Multiaddr)>,
+    /// With whom we dial TCP in a moment.
+    late: HashSet<PeerId>,
     /// Connections that came of them.
     punched: HashSet<ConnectionId>,
     /// The next look at circuits beside direct connections.
@@ -51,18 +69,17 @@ impl Punching {
         Self {
             tries: Bucket::new(BURST, EVERY, now),
             begun: HashMap::new(),
-            agreeing: JoinSet::new(),
+            steps: JoinSet::new(),
             dials: HashMap::new(),
+            late: HashSet::new(),
             punched: HashSet::new(),
             sweep_at: None,
             beside: HashSet::new(),
         }
     }
 
-    pub(super) async fn next(
-        &mut self,
-    ) -> Option<Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>> {
-        self.agreeing.join_next().await
+    pub(super) async fn next(&mut self) -> Option<Result<Step, JoinError>> {
+        self.steps.join_next().await
     }
 
     /// Whether a connection was dialled for a hole, so from the port we listen on.
@@ -75,8 +92,18 @@ impl Punching {
         self.punched.remove(&connection);
     }
 
+    /// Whether a peer is being dialled for a hole, or about to be.
+    fn is_at_work(&self, peer: &PeerId) -> bool {
+        self.late.contains(peer) || self.dials.values().any(|(other, _)| other == peer)
+    }
+
+    fn is_dialling(&self, peer: &PeerId, addr: &Multiaddr) -> bool {
+        let mut dials = self.dials.values();
+        dials.any(|(other, at)| other == peer && at == addr)
+    }
+
     pub(super) async fn shutdown(&mut self) {
-        self.agreeing.shutdown().await;
+        self.steps.shutdown().await;
     }
 }
 
@@ -85,6 +112,7 @@ impl Host {
     pub(super) fn consider_punching(&mut self, peer: PeerId) {
         let punching = &self.punching;
         if self.links.is_direct(&peer)
+            || !begins(&self.me, &peer, self.calls(&peer))
             || punching.begun.contains_key(&peer)
             || punching.begun.len() >= MAX_PEERS
             || self.candidates.borrow().addrs.is_empty()
@@ -96,6 +124,13 @@ impl Host {
             self.punching.begun.insert(peer, 0);
             self.agree(peer, link);
         }
+    }
+
+    /// Whether we call a peer through a relay, too, or are about to.
+    fn calls(&self, peer: &PeerId) -> bool {
+        let mut links = self.links.relayed(peer).into_iter();
+        links.any(|link| link.outbound)
+            || self.circuit_dials.values().any(|dialled| dialled == peer)
     }
 
     /// Somebody came through a relay anew, maybe from another network: what was given up is tried once more. Its last
@@ -113,23 +148,27 @@ impl Host {
 
     fn agree(&mut self, peer: PeerId, link: Link) {
         let candidates = self.candidates.subscribe();
-        self.punching.agreeing.spawn(async move {
+        self.punching.steps.spawn(async move {
             let own = Candidates::known(candidates).await;
             let agreed = match link.open([punch::PROTOCOL].into()).await {
                 Some(Ok((_, stream))) => punch::begin(stream, &own).await,
                 _ => Err(PunchError::Malformed("no stream came")),
             };
-            (peer, agreed)
+            Step::Agreed(peer, agreed)
         });
     }
 
+    pub(super) fn on_step(&mut self, step: Result<Step, JoinError>) {
+        // Neither step panics, and they are aborted only when the host ends.
+        match step {
+            Ok(Step::Agreed(peer, agreed)) => self.on_agreed(peer, agreed),
+            Ok(Step::TheyDialled(peer, addrs)) => self.dial_after_them(peer, addrs),
+            Err(_) => {}
+        }
+    }
+
     /// The moment to dial, as the one who began.
-    pub(super) fn on_agreed(
-        &mut self,
-        agreed: Result<(PeerId, Result<Vec<Multiaddr>, PunchError>), JoinError>,
-    ) {
-        // Agreeing does not panic, and it is aborted only when the host ends.
-        let Ok((peer, agreed)) = agreed else { return };
+    fn on_agreed(&mut self, peer: PeerId, agreed: Result<Vec<Multiaddr>, PunchError>) {
         match agreed {
             Ok(addrs) => {
                 let tries = self.punching.begun.entry(peer).or_default();
@@ -155,26 +194,59 @@ impl Host {
             return;
         }
         metrics::counter!("goop_net_punches").increment(1);
+        let addrs = self.vicinity.believed(&peer, addrs);
+        let (later, now): (Vec<_>, Vec<_>) = addrs
+            .into_iter()
+            .partition(|addr| listens && address::is_plain_tcp(addr));
+        let dialled = self.knock(peer, now, listens);
+        if later.is_empty() {
+            if !dialled {
+                self.punching.begun.remove(&peer);
+            }
+            return;
+        }
+        self.punching.late.insert(peer);
+        self.punching.steps.spawn(async move {
+            tokio::time::sleep(AFTER_THEM).await;
+            Step::TheyDialled(peer, later)
+        });
+    }
+
+    fn dial_after_them(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
+        self.punching.late.remove(&peer);
+        if !self.links.is_direct(&peer)
+            && !self.knock(peer, addrs, true)
+            && !self.punching.is_at_work(&peer)
+        {
+            self.punching.begun.remove(&peer);
+        }
+    }
+
+    /// Dials each address; answers whether any is being dialled.
+    fn knock(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, listens: bool) -> bool {
         let mut dialled = false;
-        for addr in self.vicinity.believed(&peer, addrs) {
+        for addr in addrs {
+            // Of two dials from one port to one door the system lets the second go from another port, where no hole is.
+            if address::is_plain_tcp(&addr) && self.punching.is_dialling(&peer, &addr) {
+                dialled = true;
+                continue;
+            }
             self.checking.knock(&addr, Instant::now());
             // One dial each: together, the later ones would wait for the earlier ones, and the moment would be over.
             let mut opts = DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)
-                .addresses(vec![addr]);
+                .addresses(vec![addr.clone()]);
             if listens {
                 opts = opts.override_role();
             }
             let opts = opts.build();
             let connection = opts.connection_id();
             if self.swarm.dial(opts).is_ok() {
-                self.punching.dials.insert(connection, peer);
+                self.punching.dials.insert(connection, (peer, addr));
                 dialled = true;
             }
         }
-        if !dialled {
-            self.punching.begun.remove(&peer);
-        }
+        dialled
     }
 
     /// A rendezvous says that the other side dials us now: UDP needs no agreement on who begins.
@@ -187,11 +259,10 @@ impl Host {
 
     /// Whether a failed dial was one for a hole; then what follows from it is done.
     pub(super) fn punch_failed(&mut self, connection: ConnectionId) -> bool {
-        let Some(peer) = self.punching.dials.remove(&connection) else {
+        let Some((peer, _)) = self.punching.dials.remove(&connection) else {
             return false;
         };
-        let more = self.punching.dials.values().any(|other| *other == peer);
-        if more || self.links.is_direct(&peer) {
+        if self.punching.is_at_work(&peer) || self.links.is_direct(&peer) {
             return true;
         }
         self.try_again(peer);
@@ -310,6 +381,13 @@ impl Host {
     }
 }
 
+/// Whether we begin with a peer that called us through a relay. Who was called begins; of two who call each other, one:
+/// otherwise two exchanges would have both sides dial from the same ports at about the same moment, and the two ends of a
+/// TCP connection would belong to different ones and disagree about who listens.
+fn begins(me: &PeerId, peer: &PeerId, we_call_too: bool) -> bool {
+    !we_call_too || me < peer
+}
+
 /// Of several connections through a hole the first stays, unless the new one is the first over QUIC and nothing uses the
 /// others yet: QUIC notices by itself when its way is gone, TCP only when it is asked.
 fn is_better(new: &Link, others: &[Link]) -> bool {
@@ -326,6 +404,16 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
+
+    #[test]
+    fn of_two_who_call_each_other_one_begins() {
+        let (a, b) = (PeerId::random(), PeerId::random());
+        assert!(
+            begins(&a, &b, false) && begins(&b, &a, false),
+            "who was called"
+        );
+        assert_ne!(begins(&a, &b, true), begins(&b, &a, true));
+    }
 
     #[test]
     fn quic_takes_the_place_of_tcp_that_nobody_uses_and_of_nothing_else() {

@@ -10,6 +10,7 @@ use tokio::task::JoinError;
 use super::Host;
 use super::dialling::in_words;
 use crate::PeerId;
+use crate::address;
 use crate::circuit::hop::{self, Granted};
 use crate::circuit::{CircuitError, HOP};
 use crate::links::{OpenError, Opener};
@@ -24,7 +25,7 @@ impl Host {
         self.relay.set(info, now);
         let relay = self.relay.info().map(|info| info.peer);
         if relay != *self.relay_peer.borrow() {
-            self.relay_dial = None;
+            self.relay_dials.clear();
         }
         if let Some(relay) = relay {
             self.foreign_relays.remove(&relay);
@@ -89,28 +90,65 @@ impl Host {
     }
 
     fn dial_relay(&mut self, relay: PeerId, addrs: Vec<Multiaddr>, now: Instant) {
-        // The dial of an earlier try is still under way and may yet succeed.
-        if self.relay_dial.is_some() {
+        // The dials of an earlier try are still under way and may yet succeed.
+        if !self.relay_dials.is_empty() {
             return;
         }
-        // From the port we listen on, so that the relay sees the mapping that others need.
-        let opts = DialOpts::peer_id(relay)
-            // A look over TCP, or a dial on a network that we left, is no reason to wait.
-            .condition(PeerCondition::Always)
-            .addresses(addrs)
-            .build();
-        let connection = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => self.relay_dial = Some(connection),
-            Err(error) => self.relay.dial_failed(in_words(&error), now),
+        // WebSockets are dialled by themselves: together, whichever comes second would be dropped, and if that is TCP, the
+        // system keeps our port from being used towards the relay for a minute. Then nobody sees it from outside any more.
+        let (web, plain): (Vec<_>, Vec<_>) = addrs.into_iter().partition(address::is_web);
+        let mut refused = None;
+        for addrs in [plain, web] {
+            if addrs.is_empty() {
+                continue;
+            }
+            // From the port we listen on, so that the relay sees the mapping that others need.
+            let opts = DialOpts::peer_id(relay)
+                // A look over TCP, or a dial on a network that we left, is no reason to wait.
+                .condition(PeerCondition::Always)
+                .addresses(addrs)
+                .build();
+            let connection = opts.connection_id();
+            match self.swarm.dial(opts) {
+                Ok(()) => drop(self.relay_dials.insert(connection)),
+                Err(error) => drop(refused.get_or_insert(error)),
+            }
+        }
+        match refused {
+            Some(error) if self.relay_dials.is_empty() => {
+                self.relay.dial_failed(in_words(&error), now);
+            }
+            _ => {}
         }
     }
 
-    /// A dial of the relay ended. Answers whether it was the plan's newest.
+    /// A dial of the relay ended. Answers whether it was one of the plan's newest.
     pub(super) fn relay_dialled(&mut self, connection: ConnectionId) -> bool {
-        self.relay_dial
-            .take_if(|dial| *dial == connection)
-            .is_some()
+        self.relay_dials.remove(&connection)
+    }
+
+    /// The relay is connected. A WebSocket that comes after another way is one too many.
+    pub(super) fn relay_is_there(
+        &mut self,
+        relay: PeerId,
+        connection: ConnectionId,
+        addr: &Multiaddr,
+    ) {
+        let dialled = self.relay_dialled(connection);
+        let others = self.links.other_direct(&relay, connection);
+        if dialled && address::is_web(addr) && !others.is_empty() {
+            self.swarm.close_connection(connection);
+            return;
+        }
+        if address::is_plain_tcp(addr) {
+            // It is about to say where it sees our TCP port.
+            self.looking.get_or_insert(connection);
+        }
+        let now = Instant::now();
+        self.relay
+            .connected(address::without_peer(addr.clone()), now);
+        self.settle_relay(now);
+        self.refresh_published();
     }
 
     pub(super) fn on_reserve_task(&mut self, answered: Result<Answer, JoinError>) {

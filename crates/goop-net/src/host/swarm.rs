@@ -42,6 +42,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// As long as a Go peer waits for its own (network.md 2.2).
 const PING_WITHIN: Duration = Duration::from_secs(10);
+/// Streams that the other side may have open on a QUIC connection; more wait at their side, nothing is lost. The library
+/// reserves room for each, about 80 bytes, on every connection: its table has 512 places, of which so many may be taken.
+/// The 256 circuits that a relay may bring are among them.
+const QUIC_STREAMS: u32 = 448;
 /// Bytes a QUIC stream may have in flight, which is also what either side buffers for a reader that pauses. It fills a
 /// gigabit at 20 ms.
 const QUIC_STREAM_WINDOW: u32 = 2_560 * 1024;
@@ -69,7 +73,7 @@ fn muxer() -> yamux::Config {
 }
 
 fn quic_config(mut quic: quic::Config) -> quic::Config {
-    quic.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
+    quic.max_concurrent_stream_limit = QUIC_STREAMS;
     quic.max_stream_data = QUIC_STREAM_WINDOW;
     quic.max_connection_data = QUIC_WINDOW;
     quic.max_idle_timeout = QUIC_IDLE;
@@ -103,7 +107,7 @@ pub(super) async fn build(
                 .with_timeout(PING_WITHIN),
         ),
         gossip: OnePipe::new(gossip),
-        streams: streams::Behaviour::new(serving, links),
+        streams: streams::Behaviour::new(serving, links.clone()),
     };
     let circuits = circuits
         .upgrade(Version::V1Lazy)
@@ -131,7 +135,7 @@ pub(super) async fn build(
     Ok(match config.transports {
         Transports::All => {
             let circuits = circuits.map(boxed);
-            let every = every_transport(config, tcp, circuits)?;
+            let every = every_transport(config, tcp, circuits, links)?;
             let builder = builder
                 .with_other_transport(|_| every)
                 .map_err(|error| other(&error))?;
@@ -179,14 +183,18 @@ fn every_transport(
     > + Send
     + Unpin
     + 'static,
+    links: Arc<Links>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     let (resolver, options) = system_dns();
     let security = Security::new(&config.keypair)?;
-    let sockets = WebSockets::new(dns::tokio::Transport::custom(
-        tcp::tokio::Transport::new(tcp.clone()),
-        resolver.clone(),
-        options.clone(),
-    ))
+    let sockets = WebSockets::new(
+        dns::tokio::Transport::custom(
+            tcp::tokio::Transport::new(tcp.clone()),
+            resolver.clone(),
+            options.clone(),
+        ),
+        links,
+    )
     .upgrade(Version::V1Lazy)
     .authenticate(security.clone())
     .multiplex(muxer())

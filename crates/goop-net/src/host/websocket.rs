@@ -1,5 +1,7 @@
 //! WebSockets, by which a relay behind a proxy is reached where nothing but HTTPS leaves the house.
 //!
+//! It is the longest way, so the others get a head start, and it is not gone at all once one of them is there.
+//!
 //! The library trusts the certificate authorities that browsers trust, and no others. A relay of a company or a family
 //! has a certificate of their own authority, which the machine knows: so the machine's are trusted as well. They take a
 //! megabyte and a file to read, so that is done when the first secure address is dialled, beside the event loop.
@@ -8,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, Ready};
 use futures::{AsyncRead, AsyncWrite};
@@ -16,8 +19,15 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, Transport, websocket};
 use tokio::sync::OnceCell;
 
+use crate::PeerId;
+use crate::links::Links;
+
 /// Largest frame that is taken (bytes). What is inside is secured in records of 64 KiB at most, and senders join a few.
 const MAX_FRAME: usize = 1024 * 1024;
+
+/// The head start of every other way to the same peer. QUIC and TCP need two round trips less than a WebSocket, so that is
+/// enough for them almost everywhere.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Dials WebSockets over `T`, which resolves names and opens TCP connections. Nobody listens on them.
 pub(super) struct WebSockets<T>
@@ -29,6 +39,7 @@ where
     /// Filled once the machine's certificates were read.
     trusting: Arc<OnceCell<()>>,
     certificates: Certificates,
+    links: Arc<Links>,
 }
 
 /// Reads the certificates (DER) that this machine trusts.
@@ -45,19 +56,29 @@ where
     T::ListenerUpgrade: Send + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    pub(super) fn new(transport: T) -> Self {
-        Self::trusting(transport, Arc::new(of_the_machine))
+    /// `links` tells whether a peer was reached another way.
+    pub(super) fn new(transport: T, links: Arc<Links>) -> Self {
+        Self::trusting(transport, links, Arc::new(of_the_machine))
     }
 
-    fn trusting(transport: T, certificates: Certificates) -> Self {
+    fn trusting(transport: T, links: Arc<Links>, certificates: Certificates) -> Self {
         let mut inner = websocket::Config::new(transport);
         inner.set_max_data_size(MAX_FRAME);
         Self {
             inner: Arc::new(Mutex::new(inner)),
             trusting: Arc::default(),
             certificates,
+            links,
         }
     }
+}
+
+/// Whose address it is, if it says so.
+fn peer_of(addr: &Multiaddr) -> Option<PeerId> {
+    addr.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    })
 }
 
 fn lock<T>(inner: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,7 +163,14 @@ where
         };
         let (inner, trusting) = (self.inner.clone(), self.trusting.clone());
         let certificates = self.certificates.clone();
+        let links = self.links.clone();
         Ok(async move {
+            if let Some(peer) = peer_of(&addr) {
+                tokio::time::sleep(HEAD_START).await;
+                if links.is_direct(&peer) {
+                    return Err(io::Error::other("it was reached another way"));
+                }
+            }
             if kind == Kind::Secure {
                 let read = async {
                     // Reading does not panic; a program that ends reads nothing, and dials nobody either.
@@ -178,6 +206,7 @@ mod tests {
     use libp2p::tcp;
 
     use super::*;
+    use crate::links::Link;
 
     /// A listener with a certificate of no known authority; gives its port and the certificate.
     async fn listener() -> (u16, Vec<u8>) {
@@ -233,7 +262,7 @@ mod tests {
                 certificates.clone()
             };
             let tcp = tcp::tokio::Transport::new(tcp::Config::default());
-            WebSockets::trusting(tcp, Arc::new(read))
+            WebSockets::trusting(tcp, Arc::default(), Arc::new(read))
         };
         let error = dial(&mut of(Vec::new()), port).await.unwrap_err();
         assert!(error.to_string().contains("UnknownIssuer"), "{error}");
@@ -242,6 +271,29 @@ mod tests {
         dial(&mut sockets, port).await.unwrap();
         dial(&mut sockets, port).await.unwrap();
         assert_eq!(reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_reached_another_way_is_not_dialled() {
+        let (links, peer) = (Arc::new(Links::default()), PeerId::random());
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+        let mut sockets = WebSockets::trusting(tcp, links.clone(), Arc::new(Vec::new));
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        silent.set_nonblocking(true).unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let opts = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let addr = format!("/ip4/127.0.0.1/tcp/{port}/ws/p2p/{peer}");
+        let dial = sockets.dial(addr.parse().unwrap(), opts).unwrap();
+        let id = libp2p::swarm::ConnectionId::new_unchecked(1);
+        let elsewhere = "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap();
+        links.add(peer, Link::new(id, elsewhere, false, true).0);
+        let error = dial.await.map(drop).unwrap_err();
+        assert!(error.to_string().contains("another way"), "{error}");
+        let nobody = silent.accept().unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[track_caller]

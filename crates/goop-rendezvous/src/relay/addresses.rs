@@ -10,6 +10,7 @@ use libp2p::{Multiaddr, Swarm};
 use tokio::sync::{mpsc, watch};
 use url::{Host, Url};
 
+use super::boxed::Boxed;
 use super::{Behaviour, LOOK_UP_EVERY, LOOK_UP_WITHIN, RelayError};
 use crate::settings::RelaySettings;
 
@@ -18,7 +19,7 @@ const WSS_PORT: u16 = 443;
 
 /// Starts every listener: TCP and QUIC on the relay's port, WebSocket on loopback.
 pub(super) fn listen(
-    swarm: &mut Swarm<Behaviour>,
+    swarm: &mut Swarm<Boxed<Behaviour>>,
     settings: &RelaySettings,
 ) -> Result<(), RelayError> {
     let port = settings.port;

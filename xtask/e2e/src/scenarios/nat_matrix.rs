@@ -95,6 +95,35 @@ pub(super) fn over_the_relay(lab: &Lab) -> Result<()> {
     pair(lab, Series::Plain, (Nat::Symmetric, Nat::Symmetric))
 }
 
+/// Both hear of each other at the same moment, so each calls the other over the relay. Were a door dialled twice from one port,
+/// for two holes at once or by two dials of the relay, the system would let the second leave from another port, and libp2p
+/// would say so.
+pub(super) fn one_hole(lab: &Lab) -> Result<()> {
+    const DIALS: &str = "dialing address";
+    const ANOTHER_PORT: &str = "re-dialing with new port";
+    let net = Internet::new(lab)?;
+    let (host, address) = net.server(1)?;
+    let rendezvous = Rendezvous::start(lab, &host, address)?;
+    let homes = [net.home(1, Nat::UdpBlocked)?, net.home(2, Nat::UdpBlocked)?];
+    let [mut ada, mut grace] = [
+        peer(lab, &rendezvous, &homes[0], "Ada")?,
+        peer(lab, &rendezvous, &homes[1], "Grace")?,
+    ];
+    for peer in [&mut ada, &mut grace] {
+        peer.tells = Some("libp2p_tcp=debug");
+    }
+    let pair = Pair::of(ada, grace)?;
+    pair.known(KNOWN)?;
+    pair.path(Instant::now(), &homes)?;
+    for (peer, _, _) in pair.sides() {
+        let log = peer.log();
+        ensure!(log.contains(DIALS), "it tells nothing: {}", tail(&log));
+        let other = log.lines().find(|line| line.contains(ANOTHER_PORT));
+        ensure!(other.is_none(), "{other:?}");
+    }
+    Ok(())
+}
+
 /// Peers that know no server find each other as soon as their owners enter its address, without a restart.
 pub(super) fn entered_later(lab: &Lab) -> Result<()> {
     let net = Internet::new(lab)?;
