@@ -218,7 +218,7 @@ pub(super) fn neighbour(bench: &Bench) -> Result<Vec<Row>> {
         direct.push(bench.bare_rate(Transport::Noise, &bare.addr, 1)?.p50);
     }
     let note = format!(
-        "p99 {}; a fresh stream each, as Go peers have it; the floor's answer has 10 KB",
+        "p99 {}; HTTP to the own peer and from there; the floor's answer has 10 KB",
         Unit::Milliseconds.show(tails.median())
     );
     Ok(vec![row(
