@@ -68,6 +68,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Ended> {
         };
         return server_alone::run(&folder, options.viewer, log, leave).await;
     }
+    if config.p2p.bridge_mode {
+        tracing::warn!(
+            "p2p.bridge_mode is set, and there is no thin client in this version: a whole peer starts, with a network of its own"
+        );
+    }
     // The sockets first: a busy port is said before anybody hears of us.
     let sockets = match options.viewer {
         ViewerSwitch::On => {

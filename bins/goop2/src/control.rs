@@ -20,6 +20,9 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(15);
 /// Longest answer that is read, in bytes: a list of 10,000 peers has half of it.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
+/// What a path answers that is not there.
+const NO_PAGE: &[u8] = b"404 page not found";
+
 /// A peer that runs, asked by its owner.
 pub(crate) struct Control {
     host: String,
@@ -104,6 +107,11 @@ impl Control {
             .map_err(|_| "the peer stopped in the middle of its answer".to_owned())?
             .map_err(|error| error.to_string())?
             .to_bytes();
+        if status == StatusCode::NOT_FOUND && bytes.starts_with(NO_PAGE) {
+            return Err(format!(
+                "what runs there does not offer {path}: it is a rendezvous server without a peer, or another version"
+            ));
+        }
         if !status.is_success() {
             return Err(String::from_utf8_lossy(&bytes).trim().to_owned());
         }

@@ -1,6 +1,7 @@
 //! `goop2 doctor <dir>`: what works from here, in words.
 
 mod beyond;
+mod server;
 
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
@@ -27,19 +28,34 @@ enum Finding {
     Bad(String),
 }
 
+/// What is going on in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Now {
+    /// Something runs on it.
+    Running,
+    /// Nothing does.
+    Resting,
+    /// Its settings cannot be had; more is not to be said of it.
+    Unusable,
+}
+
 /// Looks at everything and prints it. The exit code is 1 if something does not work.
 pub(crate) fn run(dir: &Path) -> ExitCode {
     println!("goop2 doctor: {}", dir.display());
     let mut findings = Vec::new();
-    let (config, running) = look_at_folder(dir, &mut findings);
-    look_at_ports(&config, &mut findings);
-    look_at_network(&config, &mut findings);
-    if running {
-        beyond::ask_peer(dir, &mut findings);
-    } else if let Ok(runtime) = runtime() {
-        runtime.block_on(beyond::look(&config, &mut findings));
+    // Opening the folder would write settings where there are none.
+    let (config, now) = match look_at_settings(dir, &mut findings) {
+        Some(config) => (config, look_at_lock(dir, &mut findings)),
+        None => (Config::default(), Now::Unusable),
+    };
+    let is_server = config.presence.rendezvous_only || is_server_alone(dir, now);
+    match (is_server, runtime()) {
+        (true, Ok(runtime)) => {
+            runtime.block_on(server::look(dir, &config, now, &mut findings));
+        }
+        (true, Err(error)) => findings.push(Finding::Bad(error.to_string())),
+        (false, runtime) => look_at_peer(dir, &config, now, runtime, &mut findings),
     }
-    look_at_names(&mut findings);
     let mut broken = false;
     for finding in &findings {
         match finding {
@@ -58,55 +74,91 @@ pub(crate) fn run(dir: &Path) -> ExitCode {
     }
 }
 
-/// The settings, and whether a peer runs on the folder.
-fn look_at_folder(dir: &Path, findings: &mut Vec<Finding>) -> (Config, bool) {
-    let config = match ConfigStore::open(&dir.join(CONFIG_FILE)) {
+/// A folder of a peer.
+fn look_at_peer(
+    dir: &Path,
+    config: &Config,
+    now: Now,
+    runtime: std::io::Result<tokio::runtime::Runtime>,
+    findings: &mut Vec<Finding>,
+) {
+    match (now, runtime) {
+        (Now::Running, _) => {
+            look_at_network(config, findings);
+            beyond::ask_peer(dir, findings);
+        }
+        (Now::Resting | Now::Unusable, runtime) => {
+            if now == Now::Resting {
+                look_at_site(dir, config, findings);
+            }
+            look_at_ports(config, findings);
+            look_at_network(config, findings);
+            if let Ok(runtime) = runtime {
+                runtime.block_on(beyond::look(config, findings));
+            }
+        }
+    }
+    look_at_names(findings);
+}
+
+/// Whether what runs on the folder is a server alone, whatever its settings say (`goop2 rendezvous`).
+fn is_server_alone(dir: &Path, now: Now) -> bool {
+    now == Now::Running
+        && beyond::ask(dir, "/api/topology")
+            .is_some_and(|picture| picture["self"]["id"] == "rendezvous")
+}
+
+fn look_at_settings(dir: &Path, findings: &mut Vec<Finding>) -> Option<Config> {
+    match ConfigStore::open(&dir.join(CONFIG_FILE)) {
         Ok(store) => {
             findings.push(Finding::Good(
                 "goop.json can be read and makes sense".to_owned(),
             ));
-            (*store.current()).clone()
+            Some((*store.current()).clone())
         }
         Err(_) if dir.is_dir() && !dir.join(CONFIG_FILE).exists() => {
             findings.push(Finding::Note(
                 "there is no goop.json yet; the first start writes one".to_owned(),
             ));
-            return (Config::default(), false);
+            None
         }
         Err(error) => {
             findings.push(Finding::Bad(error.to_string()));
-            return (Config::default(), false);
+            None
         }
-    };
-    let mut running = false;
+    }
+}
+
+fn look_at_lock(dir: &Path, findings: &mut Vec<Finding>) -> Now {
     match PeerFolder::open(dir) {
-        Ok(folder) => {
-            let site = folder.resolve(&config.paths.site_root);
-            findings.push(Finding::Good(
-                "the folder can be locked and written".to_owned(),
-            ));
-            findings.push(if site.join("index.html").is_file() {
-                Finding::Good(format!(
-                    "your site begins with {}",
-                    site.join("index.html").display()
-                ))
-            } else {
-                Finding::Note(format!(
-                    "{} is missing: visitors of your site get \"not found\"",
-                    site.join("index.html").display()
-                ))
-            });
-            look_at_key(&folder.resolve(&config.identity.key_file), findings);
-        }
+        Ok(_) => findings.push(Finding::Good(
+            "the folder can be locked and written".to_owned(),
+        )),
         Err(FolderError::InUse { pid, .. }) => {
-            running = true;
             findings.push(Finding::Note(format!(
-                "a peer is running on this folder (process {pid}); ports below are its own"
+                "goop2 is running on this folder (process {pid}); its ports are its own"
             )));
+            return Now::Running;
         }
         Err(error) => findings.push(Finding::Bad(error.to_string())),
     }
-    (config, running)
+    Now::Resting
+}
+
+fn look_at_site(dir: &Path, config: &Config, findings: &mut Vec<Finding>) {
+    let site = dir.join(&config.paths.site_root);
+    findings.push(if site.join("index.html").is_file() {
+        Finding::Good(format!(
+            "your site begins with {}",
+            site.join("index.html").display()
+        ))
+    } else {
+        Finding::Note(format!(
+            "{} is missing: visitors of your site get \"not found\"",
+            site.join("index.html").display()
+        ))
+    });
+    look_at_key(&dir.join(&config.identity.key_file), findings);
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

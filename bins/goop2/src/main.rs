@@ -66,7 +66,7 @@ struct RendezvousCommand {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "doctor")]
 struct DoctorCommand {
-    /// the peer folder to look at
+    /// the folder to look at, a peer's or a rendezvous server's
     #[argh(positional)]
     dir: Option<PathBuf>,
 }

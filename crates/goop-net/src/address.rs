@@ -105,6 +105,21 @@ impl Vicinity {
         self.plausible(addr) && ip_of(addr).is_some_and(|ip| is_machine(ip) && !is_private(ip))
     }
 
+    /// Whether this machine alone counts.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.reach == Reach::Loopback
+    }
+
+    /// Whether strangers, beyond our own network, are at `addr` or may reach us there. On the loopback everybody is one.
+    #[must_use]
+    pub fn for_strangers(&self, addr: &Multiaddr) -> bool {
+        match self.reach {
+            Reach::Loopback => self.plausible(addr),
+            Reach::Network => self.is_public(addr),
+        }
+    }
+
     /// The addresses of `peer` that are worth dialling, from the texts it sent: plausible ones, each once, at most
     /// [`MAX_ADDRS`]. With `/p2p/` at the end they must name that peer.
     #[must_use]
@@ -145,6 +160,17 @@ pub(crate) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
+    }
+}
+
+/// What belongs to one customer or one network: an IPv4 address, and 64 bits of an IPv6 address.
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
     }
 }
 

@@ -30,6 +30,11 @@ impl Bucket {
         true
     }
 
+    /// Whether all tokens are there.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+
     /// When there is a token; `now` if there is one already.
     pub(crate) fn next(&self, now: Instant) -> Instant {
         let missing = self.full_at.saturating_duration_since(now) + self.every;

@@ -41,5 +41,13 @@ pub(crate) fn describe() {
     describe_counter!("goop_net_circuits_in", "Calls through a relay we took");
     describe_counter!("goop_net_punches", "Holes that were tried");
     describe_counter!("goop_net_punched", "Direct connections that came of it");
+    describe_counter!(
+        "goop_net_checks",
+        "Times somebody was asked whether it reaches us"
+    );
+    describe_counter!(
+        "goop_net_dials_for_others",
+        "Dials for others who asked that"
+    );
     describe_counter!("goop_net_presence_out", "Presence records we published");
 }

@@ -3,6 +3,7 @@
 //! done.
 
 mod addresses;
+mod checking;
 mod dialling;
 mod doubt;
 mod events;
@@ -32,6 +33,7 @@ use tokio::time::timeout_at;
 
 use crate::PeerId;
 use crate::address::{self, Reach, Vicinity};
+use crate::autonat::Dialled;
 use crate::circuit::transport::{self, Circuits};
 use crate::config::{Discovery, Listen, LocalProfile, NetConfig, NetError};
 use crate::dial::DialPlan;
@@ -53,6 +55,7 @@ use crate::table::{Lifetimes, PeerRow, PeerTable, TableChange};
 use goop_identity::presence::PresenceMessage;
 
 use addresses::Candidates;
+use checking::{Around, Checking, Proofs};
 use doubt::Doubts;
 use mapping::Mapping;
 use punching::Punching;
@@ -92,6 +95,8 @@ pub(crate) enum Command {
     Heard(Box<PresenceMessage>),
     /// It was agreed to dial a peer at these addresses now.
     Punch(PeerId, Vec<Multiaddr>),
+    /// Somebody has one of its addresses dialled, with this nonce for proof.
+    DialBack(PeerId, Multiaddr, u64, oneshot::Sender<Dialled>),
     /// The network around us changed.
     NetworkChanged,
     /// Answered when everything before it is done and shown.
@@ -164,6 +169,9 @@ pub(crate) struct Host {
     foreign_relays: HashMap<PeerId, Instant>,
     punching: Punching,
     observed: Observed,
+    checking: Checking,
+    /// From where others are looked at.
+    around: watch::Sender<Around>,
     mapping: Mapping,
     /// Where we may be met when a hole is punched.
     candidates: watch::Sender<Candidates>,
@@ -217,6 +225,16 @@ impl Host {
         let (candidates, candidates_seen) = watch::channel(Candidates::default());
         let (own_record, own_record_seen) = watch::channel(None);
         let (outside, outside_seen) = watch::channel(Outside::default());
+        let reach = match config.listen {
+            Listen::Lan { .. } => Reach::Network,
+            Listen::Loopback { .. } => Reach::Loopback,
+        };
+        let vicinity = Vicinity::new(reach);
+        let (around, around_seen) = watch::channel(Around {
+            vicinity,
+            ours: Vec::new(),
+        });
+        let proofs = Proofs::default();
         let view = View {
             commands: commands.clone(),
             links: links.clone(),
@@ -224,6 +242,8 @@ impl Host {
             relay: relay_seen,
             relay_state: relay_state_seen.clone(),
             candidates: candidates_seen,
+            around: around_seen,
+            proofs: proofs.clone(),
         };
         let serving = routes::add(router, &view).start();
         let circuits = Circuits::new(opener, arrived);
@@ -251,10 +271,6 @@ impl Host {
             ttl: config.ttl,
             protocols: serving.protocols().clone(),
         };
-        let reach = match config.listen {
-            Listen::Lan { .. } => Reach::Network,
-            Listen::Loopback { .. } => Reach::Loopback,
-        };
         let directory = config.peer_file.as_deref().map(Directory::at);
         let known = directory.as_ref().map(Directory::load).unwrap_or_default();
         let mut host = Self {
@@ -266,7 +282,7 @@ impl Host {
             inbox,
             say: said,
             topic,
-            vicinity: Vicinity::new(reach),
+            vicinity,
             mdns,
             table: PeerTable::new(Lifetimes {
                 ttl: config.ttl,
@@ -293,6 +309,8 @@ impl Host {
             foreign_relays: HashMap::new(),
             punching: Punching::new(now),
             observed: Observed::default(),
+            checking: Checking::new(proofs, now),
+            around,
             mapping: Mapping::new(config.port_mapping && reach == Reach::Network),
             candidates,
             looking: None,
@@ -356,6 +374,7 @@ impl Host {
                 Some(doubt) = self.doubts.next() => self.on_doubt(doubt),
                 () = self.saving.finished() => {}
                 Some(answered) = self.mapping.next() => self.on_mapping(answered),
+                Some(done) = self.checking.next() => self.on_checking(done),
                 () = &mut sleep => self.tick(Instant::now()),
             }
         }
@@ -373,6 +392,7 @@ impl Host {
             self.fallback.next_wake(),
             self.punching.sweep_at,
             self.mapping.try_at,
+            self.checking.next_wake(),
             self.stale.then_some(self.show_at),
         ];
         wakes
@@ -397,6 +417,7 @@ impl Host {
         }
         self.sweep(now);
         self.map_port(now);
+        self.check(now);
         if let Some(record) = self.presence.tick(now, unix_millis()) {
             self.send_record(record);
             self.show_quietly();
@@ -439,6 +460,9 @@ impl Host {
             }
             Command::Heard(message) => self.on_rendezvous(*message),
             Command::Punch(peer, addrs) => self.punch(peer, addrs, false),
+            Command::DialBack(peer, addr, nonce, reply) => {
+                self.dial_back(peer, addr, nonce, reply);
+            }
             Command::NetworkChanged => self.moved(now),
             Command::Sync(reply) => {
                 self.show();
@@ -542,6 +566,7 @@ impl Host {
         self.doubts.shutdown().await;
         self.reserving.shutdown().await;
         self.punching.shutdown().await;
+        self.checking.shutdown().await;
         let begun = tokio::time::Instant::now();
         let mdns = self.mdns.take();
         let goodbye = async {

@@ -6,6 +6,7 @@
 //! each connection.
 
 pub mod address;
+pub mod autonat;
 mod bucket;
 pub mod circuit;
 mod config;

@@ -4,9 +4,9 @@
 //! itself and costs one negotiation, without a detour over the event loop. Only a peer without a connection is the
 //! loop's business ([`Command::Connect`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
@@ -69,6 +69,8 @@ pub(crate) struct Link {
     /// We dialled.
     pub(crate) outbound: bool,
     pub(crate) since: Instant,
+    /// It was made for something short and ends soon: streams go elsewhere if they can.
+    aside: bool,
     pub(crate) lifeline: Lifeline,
     requests: mpsc::Sender<OpenRequest>,
     slots: Arc<Semaphore>,
@@ -108,6 +110,7 @@ impl Link {
                 relayed,
                 outbound,
                 since: Instant::now(),
+                aside: false,
                 lifeline,
                 requests,
                 slots,
@@ -160,10 +163,20 @@ struct Connected {
     protocols: Option<Arc<[StreamProtocol]>>,
 }
 
+/// Connections that stand aside from the moment they are there.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Those we dial.
+    dialled: HashSet<ConnectionId>,
+    /// Those that these peers dial.
+    callers: HashSet<PeerId>,
+}
+
 /// Every connection, by peer.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     peers: RwLock<HashMap<PeerId, Connected>>,
+    aside: Mutex<Aside>,
     /// A connection ended.
     removed: Notify,
 }
@@ -177,8 +190,55 @@ impl Links {
         self.peers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, peer: PeerId, link: Link) {
+    pub(crate) fn add(&self, peer: PeerId, mut link: Link) {
+        let called = !link.outbound && !link.relayed;
+        link.aside = self.with_aside(|aside| {
+            aside.dialled.contains(&link.id) || called && aside.callers.contains(&peer)
+        });
         self.write().entry(peer).or_default().links.push(link);
+    }
+
+    fn with_aside<T>(&self, act: impl FnOnce(&mut Aside) -> T) -> T {
+        act(&mut self.aside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A connection that is being dialled stands aside until [`Links::aside_no_more`].
+    pub(crate) fn put_aside(&self, id: ConnectionId) {
+        self.with_aside(|aside| aside.dialled.insert(id));
+    }
+
+    /// It ended, or never came.
+    pub(crate) fn aside_no_more(&self, id: ConnectionId) {
+        self.with_aside(|aside| aside.dialled.remove(&id));
+    }
+
+    /// What a peer dials directly from now on stands aside until [`Links::expect_no_more`].
+    pub(crate) fn expect_aside(&self, peer: PeerId) {
+        self.with_aside(|aside| aside.callers.insert(peer));
+    }
+
+    /// What such a peer dialled and did not close is a connection like any other.
+    pub(crate) fn expect_no_more(&self, peer: &PeerId) {
+        self.with_aside(|aside| aside.callers.remove(peer));
+        if let Some(connected) = self.write().get_mut(peer) {
+            let called = connected.links.iter_mut().filter(|link| !link.outbound);
+            called.for_each(|link| link.aside = false);
+        }
+    }
+
+    /// Whether a connection stands aside.
+    pub(crate) fn is_aside(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        self.link(peer, id).is_some_and(|link| link.aside)
+    }
+
+    /// Whether a peer dialled us for something short.
+    pub(crate) fn called_aside(&self, peer: &PeerId) -> bool {
+        let peers = self.read();
+        let mut links = peers
+            .get(peer)
+            .into_iter()
+            .flat_map(|connected| &connected.links);
+        links.any(|link| link.aside && !link.outbound)
     }
 
     /// A connection ended; what identify said goes with the last one, because the peer may come back as another
@@ -339,14 +399,15 @@ impl Links {
     }
 
     /// The connection to use: a direct one before a relayed one, the newest first, because a peer that came back made a
-    /// new one and its old one may be dead without knowing.
+    /// new one and its old one may be dead without knowing. One that stands aside comes last.
     fn best(&self, peer: &PeerId) -> Option<Link> {
         let peers = self.read();
         let links = &peers.get(peer)?.links;
         let mut usable = links.iter().rev().filter(|link| !link.requests.is_closed());
         usable
             .clone()
-            .find(|link| !link.relayed)
+            .find(|link| !link.relayed && !link.aside)
+            .or_else(|| usable.clone().find(|link| !link.aside))
             .or_else(|| usable.next())
             .cloned()
     }
@@ -451,6 +512,53 @@ mod tests {
             .collect();
         assert_eq!(others.len(), 3);
         assert!(others.contains(&first) && others.contains(&direct));
+    }
+
+    /// Over a connection that is made for a proof and closed after it, nobody's request may run.
+    #[test]
+    fn a_connection_that_stands_aside_is_the_last_choice() {
+        let (links, peer) = (Links::default(), PeerId::random());
+        let mut ends = Vec::new();
+        let mut add = |number, relayed, outbound| {
+            let id = ConnectionId::new_unchecked(number);
+            let addr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+            let (link, end) = Link::new(id, addr, relayed, outbound);
+            links.add(peer, link);
+            ends.push(end);
+            id
+        };
+        links.put_aside(ConnectionId::new_unchecked(1));
+        links.expect_aside(peer);
+        let dialled = add(1, false, true);
+        let called = add(2, false, false);
+        assert!(links.is_aside(&peer, dialled) && links.is_aside(&peer, called));
+        assert!(links.called_aside(&peer));
+        assert_eq!(links.best(&peer).unwrap().id, called, "better than none");
+        let circuit = add(3, true, false);
+        assert!(!links.is_aside(&peer, circuit));
+        assert_eq!(links.best(&peer).unwrap().id, circuit);
+        let direct = add(4, false, true);
+        add(5, false, false);
+        assert_eq!(links.best(&peer).unwrap().id, direct);
+        // Who called and was not closed is there to stay.
+        links.expect_no_more(&peer);
+        assert!(!links.called_aside(&peer) && links.is_aside(&peer, dialled));
+        assert_eq!(
+            links.best(&peer).unwrap().id,
+            ConnectionId::new_unchecked(5)
+        );
+        let other = PeerId::random();
+        links.add(
+            other,
+            Link::new(
+                called,
+                "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+                false,
+                false,
+            )
+            .0,
+        );
+        assert!(!links.called_aside(&other));
     }
 
     /// Somebody moved: what they left behind ends only when it is used, one connection after the other, and the good one

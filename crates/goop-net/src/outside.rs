@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 
-use crate::address::{ip_of, is_private};
+use crate::address::{ip_of, is_plain_tcp, is_private};
 
 /// What stands between this peer and the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,8 +19,12 @@ pub enum Access {
     Unknown,
     /// Nothing.
     Open,
+    /// An address of its own, with a firewall before it.
+    Firewall,
     /// A router that opened a port because we asked it to.
     PortOpened,
+    /// A router that lets strangers through to us.
+    Forwarded,
     /// A router; as far as is known it uses one outside port, whoever is talked to.
     Router,
     /// A router with another outside port for each that is talked to.
@@ -44,6 +48,17 @@ impl Access {
             ),
             Self::Open => (
                 "This peer has an address of its own on the internet: everybody can connect to it directly.",
+                None,
+            ),
+            Self::Firewall => (
+                "This peer has an address of its own on the internet, and a firewall keeps strangers out. Most others can \
+                 connect directly all the same; the rest comes through the relay.",
+                Some(
+                    "To be reached directly by everybody, choose a port (Me → Network) and let TCP and UDP in there.",
+                ),
+            ),
+            Self::Forwarded => (
+                "Your router lets others through to this peer: everybody can connect to it directly.",
                 None,
             ),
             Self::PortOpened => (
@@ -96,6 +111,10 @@ pub struct Outside {
     pub seen: Vec<Multiaddr>,
     /// Ports that the router opened.
     pub opened: Vec<Multiaddr>,
+    /// Where strangers reached us when we asked them to try.
+    pub confirmed: Vec<Multiaddr>,
+    /// Where they did not.
+    pub refuted: Vec<Multiaddr>,
 }
 
 /// The facts that [`Outside`] is made of.
@@ -109,6 +128,10 @@ pub(crate) struct Facts {
     pub(crate) elsewhere: Vec<Multiaddr>,
     /// Ports that the router opened.
     pub(crate) opened: Vec<Multiaddr>,
+    /// Where strangers reached us.
+    pub(crate) confirmed: Vec<Multiaddr>,
+    /// Where they did not.
+    pub(crate) refuted: Vec<Multiaddr>,
     /// How the relay is connected, at its addresses.
     pub(crate) relay: Vec<Multiaddr>,
     /// Where the relay says that it is.
@@ -122,8 +145,34 @@ impl From<Facts> for Outside {
             own: facts.own,
             seen: facts.seen,
             opened: facts.opened,
+            confirmed: facts.confirmed,
+            refuted: facts.refuted,
         }
     }
+}
+
+/// Where others beyond our network may find us: what strangers reach first, and of that TCP, because some read only the first
+/// address and expect it; what they do not reach last. A port that the router opened and that does not lead here is left out.
+/// Where the relay sees us stays, reached or not: holes are punched there.
+pub(crate) fn in_order(
+    confirmed: Vec<Multiaddr>,
+    opened: Vec<Multiaddr>,
+    seen: Vec<Multiaddr>,
+    refuted: &[Multiaddr],
+) -> Vec<Multiaddr> {
+    let mut all = confirmed;
+    all.sort_by_key(|addr| !is_plain_tcp(addr));
+    all.extend(opened.into_iter().filter(|addr| !refuted.contains(addr)));
+    let (last, rest): (Vec<_>, Vec<_>) = seen.into_iter().partition(|addr| refuted.contains(addr));
+    all.extend(rest);
+    all.extend(last);
+    let mut once = Vec::new();
+    for addr in all {
+        if !once.contains(&addr) {
+            once.push(addr);
+        }
+    }
+    once
 }
 
 fn access(facts: &Facts) -> Access {
@@ -131,10 +180,19 @@ fn access(facts: &Facts) -> Access {
     // A relay of the own network sees the own address, too.
     let is_own =
         |addr: &Multiaddr| ip_of(addr).is_some_and(|ip| own.contains(&ip) && !is_private(ip));
-    if facts.seen.iter().any(is_own) {
+    let reached = |addr: &Multiaddr| facts.confirmed.contains(addr);
+    let shut = |addr: &Multiaddr| facts.refuted.contains(addr);
+    if facts.confirmed.iter().any(is_own) {
         Access::Open
-    } else if !facts.opened.is_empty() {
+    } else if facts.seen.iter().any(is_own) {
+        match facts.own.iter().any(shut) {
+            true => Access::Firewall,
+            false => Access::Open,
+        }
+    } else if facts.opened.iter().any(|addr| reached(addr) || !shut(addr)) {
         Access::PortOpened
+    } else if !facts.confirmed.is_empty() {
+        Access::Forwarded
     } else if facts.relay.is_empty() {
         Access::Unknown
     } else if facts.relay.iter().all(is_web) {
@@ -188,6 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn what_strangers_reach_is_told_first_and_a_port_that_leads_nowhere_is_not() {
+        let [guess, quic, tcp, mapped] = [
+            "/ip4/203.0.113.7/tcp/7001",
+            "/ip4/203.0.113.7/udp/7001/quic-v1",
+            "/ip4/203.0.113.7/tcp/50124",
+            "/ip4/203.0.113.7/tcp/7002",
+        ];
+        let check = |confirmed: &[&str], refuted: &[&str], expected: &[&str]| {
+            let refuted = addrs(refuted);
+            let told = in_order(
+                addrs(confirmed),
+                addrs(&[mapped]),
+                addrs(&[quic, tcp]),
+                &refuted,
+            );
+            assert_eq!(told, addrs(expected), "{confirmed:?} {refuted:?}");
+        };
+        check(&[], &[], &[mapped, quic, tcp]);
+        check(&[quic, guess], &[], &[guess, quic, mapped, tcp]);
+        check(&[], &[mapped, quic], &[tcp, quic]);
+        check(&[tcp], &[mapped, quic, guess], &[tcp, quic]);
+    }
+
+    #[test]
     fn what_stands_between_follows_from_what_others_see() {
         let quic = "/ip4/198.51.100.1/udp/4001/quic-v1";
         let tcp = "/ip4/198.51.100.1/tcp/4001";
@@ -205,6 +287,13 @@ mod tests {
             ..home.clone()
         };
         let at_home = seen(&["/ip4/203.0.113.7/udp/50123/quic-v1"]);
+        let own_address = Facts {
+            own: addrs(&[
+                "/ip4/203.0.113.7/tcp/7001",
+                "/ip4/203.0.113.7/udp/7001/quic-v1",
+            ]),
+            ..seen(&["/ip4/203.0.113.7/udp/7001/quic-v1"])
+        };
         let cases = [
             (Facts::default(), Access::Unknown),
             (home.clone(), Access::Unknown),
@@ -217,6 +306,45 @@ mod tests {
                 Access::Open,
             ),
             (seen(&["/ip4/192.168.1.2/udp/7001/quic-v1"]), Access::Router),
+            (
+                Facts {
+                    refuted: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    ..own_address.clone()
+                },
+                Access::Firewall,
+            ),
+            (
+                // One of two is enough for everybody to come.
+                Facts {
+                    confirmed: addrs(&["/ip4/203.0.113.7/udp/7001/quic-v1"]),
+                    refuted: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    ..own_address.clone()
+                },
+                Access::Open,
+            ),
+            (
+                Facts {
+                    confirmed: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    ..at_home.clone()
+                },
+                Access::Forwarded,
+            ),
+            (
+                Facts {
+                    refuted: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    ..at_home.clone()
+                },
+                Access::Router,
+            ),
+            (
+                // The router opened a port, and another router before it did not.
+                Facts {
+                    opened: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    refuted: addrs(&["/ip4/203.0.113.7/tcp/7001"]),
+                    ..at_home.clone()
+                },
+                Access::Router,
+            ),
             (
                 Facts {
                     opened: addrs(&["/ip4/203.0.113.7/tcp/7001"]),

@@ -43,6 +43,31 @@ fn fuzz_diag() {
     });
 }
 
+/// A message of AutoNAT v2, either side.
+#[test]
+fn fuzz_autonat() {
+    use goop_net::autonat::{DialBack, DialBackResponse, Envelope, Said};
+    use goop_net::circuit::message::encode;
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            if let Ok(envelope) = message::read_within::<_, Envelope>(&mut &*bytes, 4_112).await {
+                assert!(encode(&envelope).len() <= 4_112 + 2);
+                if let Some(Said::Request(request)) = envelope.said {
+                    let home = Vicinity::new(Reach::Network);
+                    let theirs = [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))];
+                    let chosen = goop_net::autonat::choose(home, &[], &theirs, &request.addrs);
+                    assert!(chosen.is_none_or(|chosen| home.plausible(&chosen.addr)));
+                }
+            }
+            let _ = message::read::<_, DialBack>(&mut &*bytes).await;
+            let _ = message::read::<_, DialBackResponse>(&mut &*bytes).await;
+        });
+    });
+}
+
 /// A multicast packet, alone.
 #[test]
 fn fuzz_mdns_packet() {

@@ -75,9 +75,12 @@ pub enum RelayError {
     Key(#[from] KeyError),
     /// The port is taken or not allowed.
     #[error(
-        "the relay cannot listen on port {port}: {reason}. Change presence.relay_port in goop.json"
+        "the relay cannot listen on port {port}: {reason}. End the program that has the port, or change presence.{setting} in \
+         goop.json"
     )]
     Port {
+        /// Which setting names it.
+        setting: &'static str,
         /// The port.
         port: u16,
         /// What the system said.

@@ -3,6 +3,8 @@
 
 mod support;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use goop_identity::PeerId;
 use goop_rendezvous::limits::WRONG_PASSWORDS;
 use serde_json::json;
@@ -80,6 +82,42 @@ async fn other_pages_and_guesses_get_nowhere() {
     let server = Running::start(settings()).await;
     assert_eq!(server.get("/admin").await.status, 403);
     assert_eq!(sign_in(&server, "", &[]).await.status, 403);
+    server.end().await;
+}
+
+/// Programs send the password with each request; who guesses that way is throttled alike, and both ways count together.
+#[tokio::test]
+async fn guesses_of_programs_count_too() {
+    let server = with_password().await;
+    let ask = async |path: &str, user: &str, password: &str, from: &str| {
+        let header = format!(
+            "Authorization: Basic {}",
+            STANDARD.encode(format!("{user}:{password}"))
+        );
+        let headers = [header, format!("X-Forwarded-For: {from}")];
+        server.send("GET", path, &headers, b"").await.status
+    };
+    let (guesser, operator) = ("198.51.100.8", "198.51.100.9");
+    let form = [&*format!("X-Forwarded-For: {guesser}")];
+    assert_eq!(sign_in(&server, "wrong", &form).await.status, 401);
+    let guesses = [
+        ("/peers.json", "admin", "wrong"),
+        ("/logs.json", "admin", ""),
+        ("/admin", "root", "right horse"),
+        ("/metrics", "admin", "right horse "),
+    ];
+    assert_eq!(guesses.len() + 1, WRONG_PASSWORDS as usize);
+    for (path, user, password) in guesses {
+        let status = ask(path, user, password, guesser).await;
+        assert_eq!(status, 401, "{path} {user} {password:?}");
+    }
+    // From now on not even the right one helps, neither way.
+    let late = ask("/peers.json", "admin", "right horse", guesser).await;
+    assert_eq!(late, 429);
+    assert_eq!(sign_in(&server, "right horse", &form).await.status, 429);
+    let other = ask("/peers.json", "admin", "right horse", operator).await;
+    assert_eq!(other, 200);
+    assert_eq!(server.get("/healthz").await.status, 200);
     server.end().await;
 }
 

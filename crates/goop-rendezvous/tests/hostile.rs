@@ -1,4 +1,23 @@
 //! Clients that mean harm or are broken: each is refused or cut off, and the server keeps serving the others.
+//!
+//! | What | Test |
+//! |---|---|
+//! | spoofed ids, foreign signatures | `nobody_speaks_for_who_signs` here, `who_signs_is_not_spoken_for` in `state.rs` |
+//! | stolen sockets | `nobody_takes_a_living_socket` here, `a_proof_beats_everything_but_a_proof` in `state.rs`, `one_of_ours_proves_its_socket_and_hears_news_only` in `presence.rs` |
+//! | oversized and endless bodies and heads | `bodies_without_an_end_and_heads_without_measure_are_refused` here |
+//! | a hundred thousand connections of one address | test bed, `flood`; `one_address_opens_only_so_many_sockets` in `presence.rs` |
+//! | slow readers | `who_reads_nothing_is_cut_off_and_holds_nobody_up`, `an_answer_that_nobody_takes_is_given_up` here |
+//! | slow senders | `who_sends_too_slowly_is_cut_off` here |
+//! | malformed frames of WebSockets | `frames_that_are_none_end_the_socket_and_nothing_else` here |
+//! | bad UTF-8, and words that make no sense | `words_that_make_no_sense_are_passed_over_and_the_socket_stays` here, `fuzz.rs` |
+//! | replay | `nobody_speaks_for_who_signs` here, `wire::a_hello_proves_one_socket_of_one_peer` |
+//! | a wrong clock | `a_wrong_clock_makes_a_peer_an_unsigned_one` in `state.rs` |
+//! | guessing the admin's password | `other_pages_and_guesses_get_nowhere`, `guesses_of_programs_count_too` in `admin.rs` |
+//! | script in what peers say | `what_peers_say_is_text` in `admin.rs`, `what_a_connected_peer_says_is_text` in `relay_hostile.rs` |
+//! | a key file that cannot be read | `a_key_that_cannot_be_read_stops_the_start_and_stays` in `relay.rs`, `process.rs` of the program |
+//! | a port that somebody has | `a_port_that_somebody_has_is_said` in `relay.rs`, `process.rs` of the program |
+//! | a flood at the relay | `relay_hostile.rs`, `crowd::a_flood_of_one_address_stays_within_its_part_and_others_come_in`, test bed, `flood` |
+//! | all places of the relay taken | `a_full_relay_says_so_and_keeps_those_it_has` in `relay.rs`, `places.rs` |
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -393,6 +412,40 @@ async fn nobody_speaks_for_who_signs() {
         .until(|message| message["content"] == "watching")
         .await;
     assert_eq!(seen["peerId"], watching);
+    server.end().await;
+}
+
+/// Neither the socket of somebody who signs nor the living one of somebody who does not is taken over, and what a thief
+/// does with its own ends nobody else's (weak points 2 and 4).
+#[tokio::test]
+async fn nobody_takes_a_living_socket() {
+    let server = Running::start(settings()).await;
+    let (victim, watching) = (id(), id());
+    let mut watch = enter(&server, &watching).await;
+    let mut socket = enter(&server, &victim).await;
+    watch.until(|message| message["peerId"] == victim).await;
+    for _ in 0..3 {
+        // The victim's side answers when it is asked whether it lives.
+        let query = format!("peer_id={victim}");
+        let (stolen, ()) = tokio::join!(server.socket(&query), async {
+            socket.say(&json!({"type":"update","content":"mine"})).await;
+        });
+        assert_eq!(stolen.err(), Some(425));
+    }
+    // A thief with a socket of its own says that the victim left, and leaves.
+    let mut thief = enter(&server, &id()).await;
+    let lie = json!({"type":"offline","peerId":victim,"ts":1});
+    thief.say(&lie).await;
+    drop(thief);
+    socket
+        .say(&json!({"type":"update","content":"still here"}))
+        .await;
+    let of_victim = |message: &Value| {
+        message["peerId"] == victim
+            && (message["type"] == "offline" || message["content"] == "still here")
+    };
+    let seen = watch.until(of_victim).await;
+    assert_eq!(seen["type"], "update", "{seen}");
     server.end().await;
 }
 

@@ -3,86 +3,15 @@
 
 mod support;
 
-use std::time::Duration;
-
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use goop_identity::Keypair;
-use goop_rendezvous::settings::{RelayLimits, RelaySettings, Settings, Timing};
 use goop_rendezvous::{Server, ServerError};
 use libp2p::core::multiaddr::Protocol;
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, noise, ping, relay, tcp, yamux};
-use support::server::{Running, SOON, settings};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{PeerId, relay};
+use support::relay::{BehaviourEvent, message, peer, plain, relay_of, reserves, say, with_relay};
+use support::server::{Running, SOON};
 use tokio::time::timeout;
-
-#[derive(NetworkBehaviour)]
-struct Behaviour {
-    relay: relay::client::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-    streams: libp2p_stream::Behaviour,
-}
-
-fn peer() -> Swarm<Behaviour> {
-    SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default(),
-            noise::Config::new,
-            yamux::Config::default,
-        )
-        .unwrap()
-        .with_relay_client(noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|key, relay| Behaviour {
-            relay,
-            identify: identify::Behaviour::new(identify::Config::new(String::new(), key.public())),
-            ping: ping::Behaviour::default(),
-            streams: libp2p_stream::Behaviour::new(),
-        })
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
-        .build()
-}
-
-fn with_relay(folder: &std::path::Path) -> Settings {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut settings = settings();
-    settings.admin_password = Some("secret".to_owned());
-    settings.relay = Some(RelaySettings {
-        bind: vec![[127, 0, 0, 1].into()],
-        port: socket.local_addr().unwrap().port(),
-        ws_port: None,
-        key_file: folder.join("data/relay.key"),
-        timing: Timing {
-            cleanup_delay_sec: 3,
-            poll_deadline_sec: 10,
-            connect_timeout_sec: 5,
-            refresh_interval_sec: 90,
-            recovery_grace_sec: 5,
-        },
-        limits: RelayLimits::default(),
-    });
-    settings
-}
-
-async fn relay_of(server: &Running) -> (PeerId, Multiaddr) {
-    let found = std::cell::RefCell::new(None);
-    support::server::eventually("the relay says where it is", || async {
-        let info = server.get("/relay").await.json();
-        let addrs = info["addrs"].as_array().unwrap();
-        let loopback = addrs.iter().find(|addr| {
-            let addr = addr.as_str().unwrap();
-            addr.starts_with("/ip4/127.0.0.1/tcp/")
-        });
-        let addr = loopback.map(|addr| addr.as_str().unwrap().parse().unwrap());
-        let peer = info["peer_id"].as_str().unwrap().parse().unwrap();
-        *found.borrow_mut() = addr.map(|addr| (peer, addr));
-        found.borrow().is_some()
-    })
-    .await;
-    found.into_inner().unwrap()
-}
 
 #[tokio::test]
 async fn two_peers_meet_over_the_relay() {
@@ -183,52 +112,6 @@ async fn two_peers_meet_over_the_relay() {
     assert_eq!(std::fs::read(&key).unwrap(), b"damaged");
 }
 
-/// A peer that speaks every protocol by hand.
-#[derive(NetworkBehaviour)]
-struct Plain {
-    identify: identify::Behaviour,
-    streams: libp2p_stream::Behaviour,
-}
-
-/// Connects a plain peer to the relay; it lives until the task is aborted with the test.
-async fn plain(relay: &Multiaddr) -> (PeerId, libp2p_stream::Control) {
-    let mut swarm = SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default(),
-            noise::Config::new,
-            yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|key| Plain {
-            identify: identify::Behaviour::new(identify::Config::new(String::new(), key.public())),
-            streams: libp2p_stream::Behaviour::new(),
-        })
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
-        .build();
-    let (id, control) = (
-        *swarm.local_peer_id(),
-        swarm.behaviour().streams.new_control(),
-    );
-    swarm.dial(relay.clone()).unwrap();
-    let connected = async {
-        loop {
-            let event = swarm.select_next_some().await;
-            if let SwarmEvent::ConnectionEstablished { .. } = event {
-                return;
-            }
-        }
-    };
-    timeout(SOON, connected).await.unwrap();
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
-        }
-    });
-    (id, control)
-}
-
 /// The recorded streams of a file.
 fn recorded(file: &str) -> Vec<serde_json::Value> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/streams");
@@ -243,32 +126,6 @@ fn first_message(side: &serde_json::Value) -> Vec<u8> {
     let long = bytes[0] & 0x80 != 0;
     let length = usize::from(bytes[0] & 0x7F) + if long { usize::from(bytes[1]) << 7 } else { 0 };
     bytes[..length + if long { 2 } else { 1 }].to_vec()
-}
-
-/// Reads one message with its length.
-async fn message(stream: &mut libp2p::Stream) -> Vec<u8> {
-    let read = async {
-        let mut bytes = vec![0];
-        stream.read_exact(&mut bytes).await.unwrap();
-        let mut length = usize::from(bytes[0] & 0x7F);
-        if bytes[0] & 0x80 != 0 {
-            let mut more = [0];
-            stream.read_exact(&mut more).await.unwrap();
-            bytes.extend(more);
-            length |= usize::from(more[0]) << 7;
-        }
-        let mut rest = vec![0; length];
-        stream.read_exact(&mut rest).await.unwrap();
-        bytes.extend(rest);
-        bytes
-    };
-    timeout(SOON, read).await.unwrap()
-}
-
-/// Sends bytes now.
-async fn say(stream: &mut libp2p::Stream, bytes: &[u8]) {
-    stream.write_all(bytes).await.unwrap();
-    stream.flush().await.unwrap();
 }
 
 /// A message with another peer id in the place of the recorded one.
@@ -367,23 +224,6 @@ async fn the_recorded_circuits_are_made_by_our_relay() {
     server.end().await;
 }
 
-/// Reserves a place; answers whether the relay gave one.
-async fn reserves(peer: &mut Swarm<Behaviour>, circuit: &Multiaddr) -> bool {
-    peer.listen_on(circuit.clone()).unwrap();
-    let answered = async {
-        loop {
-            match peer.select_next_some().await {
-                SwarmEvent::Behaviour(BehaviourEvent::Relay(
-                    relay::client::Event::ReservationReqAccepted { .. },
-                )) => return true,
-                SwarmEvent::ListenerClosed { .. } => return false,
-                _ => {}
-            }
-        }
-    };
-    timeout(SOON, answered).await.unwrap()
-}
-
 #[tokio::test]
 async fn a_full_relay_says_so_and_keeps_those_it_has() {
     let folder = tempfile::tempdir().unwrap();
@@ -430,4 +270,35 @@ async fn a_key_that_cannot_be_read_stops_the_start_and_stays() {
         assert!(matches!(refused, Err(ServerError::Relay(_))), "{damaged:?}");
         assert_eq!(std::fs::read(&key).unwrap(), damaged);
     }
+}
+
+/// Each port of the relay by itself: one that somebody has is said, with the setting that names it.
+#[tokio::test]
+async fn a_port_that_somebody_has_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = async |settings| match Server::bind(settings).await {
+        Ok(_) => panic!("it started"),
+        Err(refused) => refused.to_string(),
+    };
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let on = |port| {
+        let mut settings = with_relay(folder.path());
+        settings.relay.as_mut().unwrap().port = port;
+        settings
+    };
+    let said = refusal(on(port)).await;
+    assert!(
+        said.contains(&port.to_string()) && said.contains("presence.relay_port"),
+        "{said}"
+    );
+    drop(tcp);
+    let udp = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let said = refusal(on(udp.local_addr().unwrap().port())).await;
+    assert!(said.contains("presence.relay_port"), "{said}");
+    let ws = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = with_relay(folder.path());
+    settings.relay.as_mut().unwrap().ws_port = Some(ws.local_addr().unwrap().port());
+    let said = refusal(settings).await;
+    assert!(said.contains("presence.relay_ws_port"), "{said}");
 }

@@ -172,6 +172,19 @@ impl Rendezvous {
         &self.certificate
     }
 
+    /// What the doctor says of its folder.
+    pub(crate) fn doctor(&self) -> Result<String> {
+        let output = self
+            .host
+            .command(&self.program)
+            .arg("doctor")
+            .arg(&self.folder)
+            .env("SSL_CERT_FILE", &self.certificate)
+            .output()
+            .context("goop2 could not be started")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// What it printed.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -22,6 +22,7 @@ mod orders;
 mod pages;
 mod pictures;
 mod proxied;
+mod reached;
 mod recovery;
 mod server_alone;
 mod three_tabs;
@@ -272,6 +273,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             doctor::access,
         ),
         scenario("the doctor asks a running peer", Kind::Net, doctor::running),
+        scenario(
+            "peers tell each other whether strangers reach them",
+            Kind::Net,
+            reached::told,
+        ),
+        scenario(
+            "the doctor looks at a rendezvous server",
+            Kind::Net,
+            doctor::of_a_server,
+        ),
         scenario(
             "the database in the pages, with a million rows",
             Kind::Browser,

@@ -44,7 +44,7 @@ pub(super) fn ask_peer(dir: &Path, findings: &mut Vec<Finding>) {
 }
 
 /// Asks the peer's own API.
-fn ask(dir: &Path, path: &str) -> Option<Value> {
+pub(super) fn ask(dir: &Path, path: &str) -> Option<Value> {
     let control = Control::of(dir).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -87,7 +87,31 @@ fn say_standing(standing: &Value, picture: &Value, findings: &mut Vec<Finding>) 
     }
     let access = serde_json::from_value(standing["outside"]["access"].clone());
     say_access(access.unwrap_or_default(), findings);
+    say_reached(&standing["outside"], findings);
     say_peers(picture, findings);
+}
+
+/// Where other peers came through when they were asked to try, and where they did not.
+fn say_reached(outside: &Value, findings: &mut Vec<Finding>) {
+    let addrs = |which: &str| -> Vec<String> {
+        let addrs = outside[which].as_array().into_iter().flatten();
+        addrs
+            .filter_map(|addr| addr.as_str().map(printable))
+            .collect()
+    };
+    let (confirmed, refuted) = (addrs("confirmed"), addrs("refuted"));
+    if !confirmed.is_empty() {
+        findings.push(Finding::Good(format!(
+            "other peers tried and reached you at {}",
+            names(&confirmed)
+        )));
+    }
+    if !refuted.is_empty() {
+        findings.push(Finding::Note(format!(
+            "other peers tried and did not reach you at {}",
+            names(&refuted)
+        )));
+    }
 }
 
 /// Which peers are reached, and how.
@@ -193,7 +217,7 @@ pub(super) async fn look(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 /// Asks a server for its relay; the error is in words.
-async fn relay_of(server: &str) -> Result<Option<RelayInfo>, String> {
+pub(super) async fn relay_of(server: &str) -> Result<Option<RelayInfo>, String> {
     let (_own, own) = watch::channel(None);
     let (told, mut hears) = mpsc::channel(8);
     let settings = ClientConfig {

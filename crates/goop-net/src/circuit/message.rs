@@ -199,19 +199,33 @@ where
     S: AsyncRead + Unpin,
     M: Message + Default,
 {
+    read_within(stream, MAX_MESSAGE).await
+}
+
+/// As [`read`], for a protocol with another longest message, in bytes; at most 16,383.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_within<S, M>(stream: &mut S, most: usize) -> Result<M, CircuitError>
+where
+    S: AsyncRead + Unpin,
+    M: Message + Default,
+{
     let mut length = 0_usize;
     for place in 0..MAX_PREFIX {
         let byte = stream.read_u8().await?;
         length |= usize::from(byte & 0x7f) << (7 * place);
         if byte & 0x80 == 0 {
-            let mut body = vec![0; length.min(MAX_MESSAGE)];
-            if length > MAX_MESSAGE {
+            if length > most {
                 break;
             }
+            let mut body = vec![0; length];
             stream.read_exact(&mut body).await?;
             return M::decode(&*body)
                 .map_err(|_| CircuitError::Malformed("it is not the message of the protocol"));
         }
     }
-    Err(CircuitError::Malformed("it is longer than 4 KiB"))
+    Err(CircuitError::Malformed(
+        "it is longer than the protocol allows",
+    ))
 }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::Host;
 use crate::PeerId;
 use crate::address;
-use crate::outside::{Facts, Outside};
+use crate::autonat::checks::Verdict;
+use crate::outside::{self, Facts, Outside};
 
 /// How long an exchange about a hole waits for the relay's view over TCP: as long as the sides of an exchange wait for
 /// each other at most (`punch`).
@@ -138,6 +139,8 @@ impl Host {
             seen: self.observed.by_relay(),
             elsewhere: self.observed.elsewhere(),
             opened: self.mapping.outside(),
+            confirmed: self.checking.with(Verdict::Confirmed),
+            refuted: self.checking.with(Verdict::Refuted),
             relay: info
                 .map(|info| self.links.direct_addrs(&info.peer))
                 .unwrap_or_default(),
@@ -152,14 +155,19 @@ impl Host {
 
     /// What others are told about where we are, brought up to date.
     pub(super) fn refresh_published(&mut self) {
-        let mut outside = self.mapping.outside();
-        outside.extend(self.observed.by_relay());
+        let mut outside = outside::in_order(
+            self.checking.with(Verdict::Confirmed),
+            self.mapping.outside(),
+            self.observed.by_relay(),
+            &self.checking.with(Verdict::Refuted),
+        );
         outside.retain(|addr| self.vicinity.is_public(addr));
         let published = address::told(self.relay.circuits(), &outside, &self.own_addrs);
         let mut candidates = self.mapping.outside();
         candidates.extend(self.observed.candidates(&self.own_addrs));
         candidates.extend(self.own_addrs.iter().cloned());
         candidates.truncate(crate::punch::MAX_ADDRS);
+        self.set_checked(&candidates);
         let candidates = Candidates {
             addrs: candidates,
             complete: self.looking.is_none() && self.relay_dials.is_empty(),

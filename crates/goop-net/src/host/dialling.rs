@@ -198,6 +198,8 @@ impl Host {
     ) {
         if self.looked(connection) {
             tracing::debug!(%error, "the relay is not reached over TCP");
+        } else if self.dial_back_failed(connection, error) {
+            tracing::debug!(%peer, %error, "a dial for somebody else failed");
         } else if self.circuit_dials.remove(&connection).is_some() {
             self.circuit_failed(peer, error);
         } else if self.punch_failed(connection) {

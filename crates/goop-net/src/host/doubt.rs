@@ -86,6 +86,7 @@ impl Host {
     /// The network around us changed. Circuits end with the connection to their relay.
     pub(super) fn moved(&mut self, now: Instant) {
         self.mapping.verify(now);
+        self.check_anew(now);
         self.dial_anew(now);
         for (_, links) in self.links.snapshot() {
             for link in links.into_iter().filter(|link| !link.relayed) {

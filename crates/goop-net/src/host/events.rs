@@ -26,8 +26,12 @@ impl Host {
                 endpoint,
                 ..
             } => {
-                self.on_connected(peer_id, connection_id, &endpoint);
-                self.doubt_others(peer_id, connection_id, &endpoint);
+                metrics::counter!("goop_net_connections").increment(1);
+                self.gauge_connected();
+                if !self.is_for_proof(&peer_id, connection_id) {
+                    self.on_connected(peer_id, connection_id, &endpoint);
+                    self.doubt_others(peer_id, connection_id, &endpoint);
+                }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -66,8 +70,6 @@ impl Host {
     }
 
     fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        metrics::counter!("goop_net_connections").increment(1);
-        self.gauge_connected();
         let now = Instant::now();
         let addr = endpoint.get_remote_address();
         let dialled = endpoint
@@ -105,6 +107,7 @@ impl Host {
         self.doubts.gone(connection);
         self.punching.gone(connection);
         self.observed.gone(connection);
+        self.proof_gone(connection);
         self.looked(connection);
         let now = Instant::now();
         if relayed && self.links.relayed(&peer).is_empty() {
@@ -165,6 +168,7 @@ impl Host {
             self.dials.learn(peer_id, addrs, wanted, Instant::now());
         }
         self.consider_punching(peer_id);
+        self.consider_asking(&peer_id, Instant::now());
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {

@@ -231,6 +231,7 @@ impl Host {
                 dialled = true;
                 continue;
             }
+            self.checking.knock(&addr, Instant::now());
             // One dial each: together, the later ones would wait for the earlier ones, and the moment would be over.
             let mut opts = DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)

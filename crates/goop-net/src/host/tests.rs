@@ -1,6 +1,7 @@
 //! The host against a peer whose every byte the test decides: recorded Go peers, forgers, and peers with two
 //! connections.
 
+mod autonat;
 mod identify;
 mod proto;
 mod pubsub;

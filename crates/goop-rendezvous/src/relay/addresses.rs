@@ -1,5 +1,7 @@
 //! Where the relay is: what it listens on, and where the server's public name leads.
 
+use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use goop_identity::PeerId;
@@ -21,6 +23,9 @@ pub(super) fn listen(
     settings: &RelaySettings,
 ) -> Result<(), RelayError> {
     let port = settings.port;
+    for ip in &settings.bind {
+        is_free(*ip, port).map_err(|error| refused("relay_port", port, &error))?;
+    }
     let mut reason = None;
     let mut listening = 0;
     for family in &settings.bind {
@@ -33,25 +38,52 @@ pub(super) fn listen(
                 // A machine without IPv6.
                 Err(error) => {
                     tracing::info!(%addr, %error, "the relay does not listen here");
-                    reason.get_or_insert(error.to_string());
+                    reason.get_or_insert(error);
                 }
             }
         }
     }
-    if listening == 0 {
-        let reason = reason.unwrap_or_default();
-        return Err(RelayError::Port { port, reason });
+    if let (0, Some(error)) = (listening, reason) {
+        return Err(refused("relay_port", port, &error));
     }
     if let Some(port) = settings.ws_port {
-        let addr = Multiaddr::from(Ipv4Addr::LOCALHOST)
+        let loopback = Ipv4Addr::LOCALHOST;
+        std::net::TcpListener::bind((loopback, port))
+            .map_err(|error| refused("relay_ws_port", port, &error))?;
+        let addr = Multiaddr::from(loopback)
             .with(Protocol::Tcp(port))
             .with(Protocol::Ws("/".into()));
-        swarm.listen_on(addr).map_err(|error| RelayError::Port {
-            port,
-            reason: error.to_string(),
-        })?;
+        swarm
+            .listen_on(addr)
+            .map_err(|error| refused("relay_ws_port", port, &error))?;
     }
     Ok(())
+}
+
+fn refused(setting: &'static str, port: u16, error: &dyn Display) -> RelayError {
+    RelayError::Port {
+        setting,
+        port,
+        reason: error.to_string(),
+    }
+}
+
+/// Whether nobody else has the port. It is tried without sharing: libp2p's own sockets share a port with whoever does so, too,
+/// and two relays on one would each get a part of the connections.
+fn is_free(ip: IpAddr, port: u16) -> io::Result<()> {
+    let tried = [
+        std::net::TcpListener::bind((ip, port)).map(drop),
+        std::net::UdpSocket::bind((ip, port)).map(drop),
+    ];
+    let taken = tried.into_iter().filter_map(Result::err);
+    // Other failures are those of a machine without that family of addresses.
+    match taken
+        .into_iter()
+        .find(|error| error.kind() == io::ErrorKind::AddrInUse)
+    {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// The addresses, and who is told when they change.

@@ -9,6 +9,7 @@ use goop_identity::presence::{PresenceKind, PresenceMessage};
 use goop_rendezvous::state::{Action, Batch, Incoming, Now};
 use goop_rendezvous::wire::Publication;
 
+pub mod relay;
 pub mod server;
 
 /// A clock that a test moves.

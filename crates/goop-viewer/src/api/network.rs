@@ -58,7 +58,7 @@ struct Ways {
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct Outside {
-    /// `unknown`, `open`, `port-opened`, `router`, `strict`, `no-udp` or `only-https`.
+    /// `unknown`, `open`, `firewall`, `port-opened`, `forwarded`, `router`, `strict`, `no-udp` or `only-https`.
     #[schema(value_type = String)]
     access: goop_net::Access,
     /// What that means, in words.
@@ -69,6 +69,10 @@ struct Outside {
     seen: Vec<String>,
     /// Ports that the router opened.
     opened: Vec<String>,
+    /// Where strangers reached this peer when it asked them to try.
+    confirmed: Vec<String>,
+    /// Where they did not.
+    refuted: Vec<String>,
 }
 
 /// How it stands with rendezvous servers and the relay, how many peers are connected directly, and what stands between
@@ -119,6 +123,8 @@ pub(super) fn of(shared: &Shared) -> Standing {
             advice,
             seen: texts(&outside.seen),
             opened: texts(&outside.opened),
+            confirmed: texts(&outside.confirmed),
+            refuted: texts(&outside.refuted),
         },
     }
 }

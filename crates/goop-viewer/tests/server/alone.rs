@@ -466,6 +466,16 @@ fn a_session_is_of_the_folder() {
     let first = cookie(&secret_of(one.path()));
     assert_eq!(first, cookie(&secret_of(one.path())));
     assert_ne!(first, cookie(&secret_of(other.path())));
+    // Keys that cannot be read are nobody's to replace.
+    let file = other.path().join("goop.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["p2p"]["nacl_private_key"] = "damaged".into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let folder = PeerFolder::open(other.path()).unwrap();
+    assert!(sealing_keys(&folder).unwrap().is_none());
+    let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(kept["p2p"]["nacl_private_key"], "damaged");
     assert_ne!(
         cookie(&Secret::of_sealing(None)),
         cookie(&Secret::of_sealing(None))

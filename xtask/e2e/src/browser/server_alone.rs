@@ -30,11 +30,13 @@ pub(super) async fn run(client: &Client, script: &Value) -> Result<()> {
     };
     client.goto(text("link")?).await?;
     owner.pages().await.context("at the start")?;
+    let evil = text("evil")?;
+    owner.logs(evil).await.context("on the page Logs")?;
+    let dashboard = text("dashboard")?;
     owner
-        .settings(text("dashboard")?)
+        .settings(dashboard)
         .await
         .context("on the page Settings")?;
-    owner.logs().await.context("on the page Logs")?;
     owner.topology().await.context("on the page Topology")
 }
 
@@ -85,6 +87,7 @@ impl Owner<'_> {
 
     async fn settings(&self, dashboard: &str) -> Result<()> {
         let page = self.page;
+        self.go("Settings").await?;
         let link = page.the("link", "Open dashboard").await?;
         let leads = link.attr("href").await?;
         ensure!(leads.as_deref() == Some(dashboard), "it leads to {leads:?}");
@@ -115,11 +118,15 @@ impl Owner<'_> {
     }
 
     /// Who comes is in the log; whoever reads it can look for them.
-    async fn logs(&self) -> Result<()> {
+    async fn logs(&self, evil: &str) -> Result<()> {
         let page = self.page;
         self.go("Logs").await?;
         page.the("heading", "Logs").await?;
         page.says_in("region", "Logs", "Ada").await?;
+        page.says_in("region", "Logs", evil).await?;
+        let harmless =
+            "return document.title.startsWith('Logs') && !document.querySelector('[onerror]')";
+        page.holds("a name is text", harmless, &[]).await?;
         self.is_fine().await?;
         page.fill("searchbox", "Filter", "no line says this")
             .await?;
@@ -128,8 +135,10 @@ impl Owner<'_> {
         page.says_in("region", "Logs", "Ada").await
     }
 
+    /// The server was restarted from its pages; whoever was there is there again.
     async fn topology(&self) -> Result<()> {
         let page = self.page;
+        self.go("Logs").await?;
         page.press("link", "Topology").await?;
         page.the("heading", "Topology").await?;
         page.says("one peer is there, a relay runs").await?;

@@ -6,10 +6,10 @@ use serde_json::json;
 use super::nat_matrix::{KNOWN, PAGE, Pair};
 use crate::lab::{Home, Internet, Lab, Nat};
 use crate::peer::Peer;
-use crate::rendezvous::{Proxy, Rendezvous};
+use crate::rendezvous::{PORT, Proxy, RELAY, Rendezvous};
 
 /// What it prints for a folder.
-fn says(lab: &Lab, peer: &Peer) -> Result<String> {
+pub(super) fn says(lab: &Lab, peer: &Peer) -> Result<String> {
     let mut command = peer.host.command(lab.bin("goop2"));
     command.arg("doctor").arg(&peer.dir);
     if let Some(trust) = &peer.trust {
@@ -64,6 +64,25 @@ fn folder(lab: &Lab, home: &Home, server: &Rendezvous, other: &Rendezvous) -> Re
     let mut peer = Peer::with(lab, &home.host, &format!("peer {}", home.nat()), &presence)?;
     peer.trust = Some(server.certificate().to_owned());
     Ok(peer)
+}
+
+/// The folder of a server alone: while it runs behind its proxy, and when it does not.
+pub(super) fn of_a_server(lab: &Lab) -> Result<()> {
+    let net = Internet::new(lab)?;
+    let (host, address) = net.server(1)?;
+    let mut server = Rendezvous::start(lab, &host, address)?;
+    let name = format!("{} leads to a rendezvous server", server.secure_url());
+    let answers = format!("the server answers at http://127.0.0.1:{PORT}, and its relay runs");
+    check(
+        &server.doctor()?,
+        &[&name, &answers, "the relay's id is 12D3KooW"],
+    )?;
+    server.kill()?;
+    let free = [
+        format!("0.0.0.0:{PORT} is free"),
+        format!("port {RELAY} of the relay, TCP and UDP, is free"),
+    ];
+    check(&server.doctor()?, &free.each_ref().map(String::as_str))
 }
 
 /// A peer that runs is asked, also about whom it reaches; a server that is gone is said.

@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// Where the pages are, and where the server is.
 const PAGES: u16 = 8090;
 const PORT: u16 = 8787;
+const EVIL: &str = "<img src=x onerror=document.title='owned'>";
 const PASSWORD: &str = "open sesame";
 
 /// A folder that asks for a server and nothing else.
@@ -350,8 +351,20 @@ fn used(lab: &Lab, phone: bool) -> Result<()> {
     server.start()?;
     let _ada = guest(lab, &host, "Ada")?;
     wait_listed(&server, "Ada")?;
+    // Somebody comes with a name that would be more than text, and leaves.
+    for kind in ["online", "offline"] {
+        let record = json!({
+            "type": kind, "peerId": "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5", "content": EVIL, "ts": 1,
+        });
+        let url = format!("http://127.0.0.1:{PORT}/publish");
+        let told = curl(&host, &["-d", &record.to_string(), &url])?;
+        ensure!(told.status == 204, "{}", told.text());
+        if kind == "online" {
+            wait_listed(&server, EVIL)?;
+        }
+    }
     let script = json!({
-        "part": "server alone", "phone": phone, "link": server.link()?, "folder": lab.folder(),
+        "part": "server alone", "evil": EVIL, "phone": phone, "link": server.link()?, "folder": lab.folder(),
         "dashboard": format!("http://127.0.0.1:{PORT}/admin"),
     });
     drive(lab, &server, &script)

@@ -20,11 +20,14 @@ const strings = {
   },
   direct: (direct, all) => (all === 1 ? `${direct} of 1 peer direct` : `${direct} of ${all} peers direct`),
   alone: 'nobody connected',
+  open: 'everybody can reach you',
   servers: 'Servers',
   relayTitle: 'Relay',
   peers: 'Peers',
   access: 'Access',
   seen: 'Seen as',
+  confirmed: 'Others reach you at',
+  refuted: 'Nobody reaches you at',
 };
 
 /** Milliseconds between two looks. */
@@ -36,7 +39,8 @@ const count = ({ direct, relay }) => (direct + relay === 0 ? strings.alone : str
 /** One line: servers, relay, peers. `now` is the answer of /api/network, or nothing yet. */
 export function StandingLine({ now }) {
   if (!now) return null;
-  const parts = [...(now.servers.length ? now.servers.map(contact) : [strings.noServer]), strings.relay[now.relay.state], count(now.peers)];
+  const parts = [...(now.servers.length ? now.servers.map(contact) : [strings.noServer]), strings.relay[now.relay.state], count(now.peers),
+    now.outside?.confirmed.length ? strings.open : ''];
   return html`<p class="small muted" role="status" data-testid="standing">${parts.filter(Boolean).join(', ')}</p>`;
 }
 
@@ -65,6 +69,6 @@ function All() {
       ${now.servers.length > 0 && html`<dt>${strings.relayTitle}</dt><dd>${typeof told === 'string' ? told : told(relay.reason, relay.retry)}</dd>`}
       <dt>${strings.peers}</dt><dd>${count(now.peers)}</dd>
       <dt>${strings.access}</dt><dd>${outside.text}${outside.advice ? ` ${outside.advice}` : ''}</dd>
-      ${outside.seen.length > 0 && html`<dt>${strings.seen}</dt><dd class="mono">${outside.seen.join(' ')}</dd>`}
+      ${['seen', 'confirmed', 'refuted'].map((which) => outside[which]?.length > 0 && html`<dt>${strings[which]}</dt><dd class="mono">${outside[which].join(' ')}</dd>`)}
     </dl></section>`;
 }

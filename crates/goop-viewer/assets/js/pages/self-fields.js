@@ -67,7 +67,7 @@ export const sections = [
       { key: 'presence.rendezvous_wan', kind: 'text', type: 'url', label: 'Address of the server', placeholder: 'https://example.org', hint: 'Empty joins none. Use https where you can; with http others on the way can read along.' },
       { key: 'presence.rendezvous_more', kind: 'text', label: 'More servers', placeholder: 'https://example.net', hint: 'Their addresses, with spaces between. Peers of any of them meet you, and another relay takes over when one is gone.' },
       { key: 'profile.bridge_token', kind: 'secret', label: 'Bridge token', when: joined, restart: true },
-      { key: 'p2p.bridge_mode', kind: 'switch', label: 'Thin client', hint: 'The server takes part for you. Needs the bridge token.', when: joined, restart: true },
+      { key: 'p2p.bridge_mode', kind: 'switch', label: 'Thin client', hint: 'For programs that have one: the server takes part for them. This version runs a whole peer all the same.', when: joined, restart: true },
     ],
   },
   {
