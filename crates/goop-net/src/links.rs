@@ -23,7 +23,7 @@ use crate::stream::{Lifeline, Stream, Ticket};
 pub(crate) const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Streams of ours on one connection at the same time; more wait. Both directions share yamux' limit
 /// (`MAX_STREAMS`), and who exceeds that loses the connection, so ours stay well below.
-const OUTBOUND_STREAMS: usize = 900;
+const OUTBOUND_STREAMS: usize = 850;
 /// Requests that may wait for a connection's task; more hold their senders back.
 const REQUESTS: usize = 64;
 /// A connection may break between choosing and using it; then another one is tried. Who moves to another network leaves

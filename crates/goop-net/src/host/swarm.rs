@@ -27,7 +27,7 @@ use crate::router::Serving;
 use crate::streams;
 
 /// Streams one yamux connection may have open, both directions together; a peer that exceeds it loses the connection.
-/// Go peers allow 1000 inbound and reset the rest (network.md 2.2), ours open at most 900.
+/// Go peers allow 1000 inbound and reset the rest (network.md 2.2), ours open at most 850.
 const MAX_STREAMS: usize = 2_048;
 /// Connections in all. A LAN of peers fits; a flood does not.
 const MAX_CONNECTIONS: u32 = 1_024;
@@ -42,10 +42,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// As long as a Go peer waits for its own (network.md 2.2).
 const PING_WITHIN: Duration = Duration::from_secs(10);
-/// Streams that the other side may have open on a QUIC connection; more wait at their side, nothing is lost. The library
-/// reserves room for each, about 80 bytes, on every connection: its table has 512 places, of which so many may be taken.
-/// The 256 circuits that a relay may bring are among them.
-const QUIC_STREAMS: u32 = 448;
+/// Streams that the other side may have open on a QUIC connection: the 850 that ours open (`OUTBOUND_STREAMS`), and those of
+/// the library. The library reserves room for each on every connection, 42 KiB in all; for 2,048 it would be 168.
+const QUIC_STREAMS: u32 = 896;
 /// Bytes a QUIC stream may have in flight, which is also what either side buffers for a reader that pauses. It fills a
 /// gigabit at 20 ms.
 const QUIC_STREAM_WINDOW: u32 = 2_560 * 1024;
