@@ -113,6 +113,10 @@ impl Owner<'_> {
         page.press("button", "Restart now").await?;
         page.says("Your server runs with the new settings.").await?;
         page.gone("button", "Restart now").await?;
+        // Until then a note about it stands above everything, and what is below moves when it goes.
+        let live = "return document.getElementById('link-state').dataset.state === 'live' \
+            && !document.body.innerText.includes('The connection to your server is lost')";
+        page.holds("the connection is back", live, &[]).await?;
         page.wait_value("textbox", WAITS, "7").await?;
         page.wait_value("textbox", "Name", "Station").await
     }
