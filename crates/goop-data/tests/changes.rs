@@ -393,6 +393,9 @@ async fn large_answers_come_in_pieces() {
         .unwrap();
     let chunks: Vec<Vec<u8>> = answer.chunks().map(Result::unwrap).collect().await;
     assert!(chunks.len() > 10, "{}", chunks.len());
+    // A piece is handed on with the row that makes it 64 KiB; one has under 3 KiB here.
+    let largest = chunks.iter().map(Vec::len).max().unwrap();
+    assert!(largest < 67 * 1024, "{largest}");
     let all: Json = serde_json::from_slice(&chunks.concat()).unwrap();
     assert_eq!(
         (all.as_array().unwrap().len(), all[299]["k"].clone()),

@@ -17,7 +17,7 @@ use crate::value::{self, Form, Value};
 
 /// Most rows of a bundle.
 const BUNDLE: usize = 64;
-/// Bytes of values after which a bundle is handed over.
+/// Bytes, of values or of JSON, after which a bundle is handed over.
 const HEAVY: usize = 64 * 1024;
 /// How long a bundle waits to be filled, if rows come slowly.
 const FILL: Duration = Duration::from_millis(5);
@@ -149,6 +149,7 @@ impl Asked {
                 let gathered = Gathered {
                     shape,
                     rows: Vec::new(),
+                    weight: 0,
                 };
                 read(prepared, limits, guard, gathered, taker)
             }
@@ -170,7 +171,8 @@ impl Asked {
 trait Gather {
     type Content;
     fn width(&self) -> usize;
-    fn add(&mut self, values: &[ValueRef<'_>]);
+    /// Adds a row whose values weigh so much; answers what all weighs that was gathered since the last time.
+    fn add(&mut self, values: &[ValueRef<'_>], weight: usize) -> usize;
     /// What was gathered since the last time.
     fn content(&mut self, end: End) -> Self::Content;
 }
@@ -179,6 +181,7 @@ trait Gather {
 struct Gathered {
     shape: Arc<Shape>,
     rows: Vec<Row>,
+    weight: usize,
 }
 
 impl Gather for Gathered {
@@ -188,14 +191,17 @@ impl Gather for Gathered {
         self.shape.width()
     }
 
-    fn add(&mut self, values: &[ValueRef<'_>]) {
+    fn add(&mut self, values: &[ValueRef<'_>], weight: usize) -> usize {
         self.rows.push(Row {
             shape: self.shape.clone(),
             values: values.iter().map(|value| Value::of(*value)).collect(),
         });
+        self.weight += weight;
+        self.weight
     }
 
     fn content(&mut self, _: End) -> Vec<Row> {
+        self.weight = 0;
         std::mem::take(&mut self.rows)
     }
 }
@@ -217,13 +223,14 @@ impl Gather for Listed {
         self.shape.width()
     }
 
-    fn add(&mut self, values: &[ValueRef<'_>]) {
+    fn add(&mut self, values: &[ValueRef<'_>], _: usize) -> usize {
         self.bytes.push(if self.begun { b',' } else { b'[' });
         self.begun = true;
         match self.items {
             Items::Objects => self.shape.write(values, self.form, &mut self.bytes),
             Items::Values => self.shape.write_first(values, self.form, &mut self.bytes),
         }
+        self.bytes.len()
     }
 
     fn content(&mut self, end: End) -> Vec<u8> {
@@ -250,7 +257,7 @@ fn read<G: Gather>(
         };
     let width = gather.width();
     let mut found = prepared.raw_query();
-    let (mut rows, mut bytes, mut gathered, mut weight) = (0, 0, 0, 0);
+    let (mut rows, mut bytes, mut gathered) = (0, 0, 0);
     let mut begun = Instant::now();
     while let Some(row) = found.next()? {
         let mut values = Vec::with_capacity(width);
@@ -264,15 +271,14 @@ fn read<G: Gather>(
             hand_over(gather.content(End::Cut), End::Cut)?;
             return Ok(());
         }
-        gather.add(&values);
+        let weight = gather.add(&values, heavy);
         gathered += 1;
-        weight += heavy;
         let now = Instant::now();
         if gathered >= BUNDLE || weight >= HEAVY || now - begun >= FILL {
             if !hand_over(gather.content(End::Not), End::Not)? {
                 return Ok(());
             }
-            (gathered, weight, begun) = (0, 0, now);
+            (gathered, begun) = (0, now);
         }
         if !limits.whole {
             guard.allow_since(now, limits.time);
