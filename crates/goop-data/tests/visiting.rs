@@ -209,6 +209,17 @@ async fn silence_ends() {
     assert!(matches!(error, CallError::TimedOut), "{error}");
 }
 
+/// A double of a neighbour is shown as the neighbour said it.
+#[test]
+fn numbers_pass_unchanged() {
+    let line = br#"{"ok":true,"data":[{"far":-3.12e37,"near":0.1,"whole":9007199254740993}]}"#;
+    let whole = protocol::read_answer(&actor("B").peer, line, &NoKeys).unwrap();
+    assert_eq!(
+        goop_data::json::to_bytes(&whole.value),
+        br#"[{"far":-3.12e+37,"near":0.1,"whole":9007199254740993}]"#
+    );
+}
+
 #[tokio::test]
 async fn a_line_without_end_is_refused() {
     let (_folder, data) = site().await;
