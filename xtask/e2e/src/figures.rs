@@ -39,6 +39,8 @@ pub(crate) struct Cell {
     pub(crate) page: Duration,
     /// Likewise, until both were connected directly; `None` when they stay on the relay.
     pub(crate) direct: Option<Duration>,
+    /// No hole had to be tried once more.
+    pub(crate) at_first_try: bool,
 }
 
 /// Everything that was measured in a run.
@@ -142,15 +144,17 @@ fn summary(cells: &[Cell]) -> String {
         .filter(|cell| cell.pair.0.direct(cell.pair.1))
         .collect();
     let at_once = possible.iter().filter(|cell| cell.first == Path::Direct);
+    let first_try = |cell: &&&&Cell| cell.direct.is_some() && cell.at_first_try;
     let soon = |cell: &&&&Cell| cell.direct.is_some_and(|direct| direct <= SOON);
     let mut took: Vec<Duration> = possible.iter().filter_map(|cell| cell.direct).collect();
     took.sort();
     let median = took.get(took.len() / 2).copied().unwrap_or_default();
     format!(
-        "{} of {all} pairs connect. A direct path is possible for {} of them: {} were direct when the first page came, {} \
-         within {} s; median {:.1} s.\n",
+        "{} of {all} pairs connect. A direct path is possible for {} of them: {} were direct at the first try, {} when \
+         the first page came, {} within {} s; median {:.1} s.\n",
         plain.len(),
         possible.len(),
+        possible.iter().filter(first_try).count(),
         at_once.count(),
         possible.iter().filter(soon).count(),
         SOON.as_secs(),
@@ -186,21 +190,22 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_was_measured() {
-        let cell = |pair, first, direct: Option<u64>| Cell {
+        let cell = |pair, first, direct: Option<u64>, at_first_try| Cell {
             series: Series::Plain,
             pair,
             first,
             page: Duration::from_secs(1),
             direct: direct.map(Duration::from_secs),
+            at_first_try,
         };
         let cells = [
-            cell((Nat::Open, Nat::Open), Path::Direct, Some(1)),
-            cell((Nat::Open, Nat::Carrier), Path::Relay, Some(31)),
-            cell((Nat::Symmetric, Nat::Symmetric), Path::Relay, None),
+            cell((Nat::Open, Nat::Open), Path::Direct, Some(1), true),
+            cell((Nat::Open, Nat::Carrier), Path::Relay, Some(31), false),
+            cell((Nat::Symmetric, Nat::Symmetric), Path::Relay, None, true),
         ];
         let text = summary(&cells);
-        let expected = "3 of 36 pairs connect. A direct path is possible for 2 of them: 1 were direct when the first page \
-                        came, 1 within 30 s; median 31.0 s.\n";
+        let expected = "3 of 36 pairs connect. A direct path is possible for 2 of them: 1 were direct at the first try, 1 \
+                        when the first page came, 1 within 30 s; median 31.0 s.\n";
         assert_eq!(text, expected);
     }
 }

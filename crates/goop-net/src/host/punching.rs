@@ -194,6 +194,7 @@ impl Host {
             return;
         }
         metrics::counter!("goop_net_punches").increment(1);
+        tracing::debug!(%peer, ?addrs, "a hole is tried");
         let addrs = self.vicinity.believed(&peer, addrs);
         let (later, now): (Vec<_>, Vec<_>) = addrs
             .into_iter()
@@ -275,7 +276,10 @@ impl Host {
         let tries = self.punching.begun.get(&peer).copied();
         let again = tries.is_some_and(|tries| tries > 0 && tries < TRIES);
         match self.links.newest_call(&peer).filter(|_| again) {
-            Some(link) => self.agree(peer, link),
+            Some(link) => {
+                tracing::debug!(%peer, "a hole is tried once more");
+                self.agree(peer, link);
+            }
             // Its circuit may have broken off just now; the next one begins from the start.
             None if self.links.relayed(&peer).is_empty() => {
                 self.punching.begun.remove(&peer);

@@ -21,6 +21,11 @@ const PATH: Duration = Duration::from_secs(40);
 /// A dead connection is noticed (10 s), the relay is found again (full refresh: 10 s), and a page comes.
 const BACK: Duration = Duration::from_secs(60);
 
+/// What a peer's log says of a hole …
+const HOLE: &str = "a hole is tried";
+/// … and of one that was tried before.
+const AGAIN: &str = "a hole is tried once more";
+
 /// Every pair, whatever the order, and the two series.
 pub(super) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -173,10 +178,14 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn start(lab: &Lab, rendezvous: &Rendezvous, homes: &[Home; 2]) -> Result<Self> {
-        Self::of(
+        let [mut ada, mut grace] = [
             peer(lab, rendezvous, &homes[0], "Ada")?,
             peer(lab, rendezvous, &homes[1], "Grace")?,
-        )
+        ];
+        for peer in [&mut ada, &mut grace] {
+            peer.tells = Some("info,goop_net::host::punching=debug");
+        }
+        Self::of(ada, grace)
     }
 
     /// Starts both.
@@ -211,7 +220,13 @@ impl Pair {
             first = self.first()?;
             direct = self.path(start, homes)?;
         }
+        let (punched, again) = (self.tells(HOLE), self.tells(AGAIN));
+        ensure!(
+            first == Path::Direct || direct.is_none() || punched,
+            "it is not said how they came from the relay to each other"
+        );
         lab.figures().add(Cell {
+            at_first_try: !again,
             series,
             pair: (homes[0].nat(), homes[1].nat()),
             first,
@@ -219,6 +234,13 @@ impl Pair {
             direct,
         });
         Ok(())
+    }
+
+    /// Whether one of them says something in its log.
+    fn tells(&self, text: &str) -> bool {
+        self.sides()
+            .iter()
+            .any(|(peer, ..)| peer.log().contains(text))
     }
 
     /// Waits until each has the other in its list.
